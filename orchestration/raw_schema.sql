@@ -1,0 +1,178 @@
+-- The raw room: one row per upstream record in the source's own words and units.
+-- The only writer is orchestration/warehouse.py; dbt/models/staging/*/_*__sources.yml describes each column for readers.
+-- Every statement is idempotent: it runs each time the warehouse is opened for writing.
+
+create schema if not exists raw;
+
+-- One row per attempt to obtain one dataset of one price source: live pull, bundled snapshot or replay.
+create table if not exists raw.source_fetches (
+    fetch_id varchar primary key,              -- <source>/<dataset>/<fetched_at, basic ISO>/<12 hex of the content>
+    source varchar not null,                   -- registry name of the price source: aws, azure, oci, runpod
+    dataset varchar not null,                  -- the unit that is whole or refused: aws/ec2-us-east-1, oci/products
+    fetched_at timestamptz not null,
+    outcome varchar not null,                  -- loaded | unchanged | refused | failed
+    snapshot_id varchar,                       -- the snapshot loaded, confirmed (unchanged) or refused; null when failed
+    origin varchar not null,                   -- live | bundled | replay
+    record_count bigint,
+    rejected_count bigint,
+    skipped_count bigint,                      -- records outside the question: other services, CPU sizes, Windows
+    source_url varchar,
+    landing_path varchar,                      -- relative to the data directory
+    message varchar                            -- why refused or failed; null otherwise
+);
+
+-- One row per price a source publishes, for snapshots that passed the gate.
+create table if not exists raw.price_records (
+    snapshot_id varchar not null,
+    source varchar not null,
+    dataset varchar not null,
+    fetched_at timestamptz not null,
+    record_number bigint not null,             -- order in the snapshot, from 1
+    sku_id varchar not null,                   -- the source's stable key of what is sold
+    offer_id varchar not null,                 -- rows of one offer share it: AWS recurring and upfront parts
+    instance_type varchar,                     -- null where the source sells bare GPUs (OCI parts, RunPod types)
+    region_raw varchar not null,               -- the source's own word; 'global' where it prices all regions alike
+    zone_raw varchar,
+    gpu_name_raw varchar,                      -- null where the instance type is the only hint
+    gpu_count_raw decimal(18, 6),
+    gpu_memory_gb_raw decimal(18, 6),
+    pricing_model_raw varchar not null,        -- OnDemand, Reserved, Consumption, Spot, SavingsPlan, secure, community ...
+    term_raw varchar,                          -- 1yr, 3yr, 1 Year, 3 Years
+    offering_class_raw varchar,                -- AWS standard / convertible
+    payment_option_raw varchar,                -- No Upfront, Partial Upfront, All Upfront
+    operating_system_raw varchar,
+    tenancy_raw varchar,
+    product_name_raw varchar,
+    price_amount decimal(28, 12) not null,
+    price_currency varchar not null,           -- ISO 4217, as the source states it
+    price_unit_raw varchar not null,           -- Hrs, Quantity, 1 Hour, GPU Per Hour
+    effective_at timestamptz,                  -- since when, by the source's own word
+    is_available boolean,                      -- null when the source does not say
+    source_url varchar not null,
+    primary key (snapshot_id, record_number)
+);
+
+-- What was read but could not be used, counted by reason. Never holds log values; price rows may quote the offending field.
+create table if not exists raw.rejected_records (
+    source varchar not null,
+    batch_id varchar not null,                 -- snapshot_id or file_id
+    reason varchar not null,
+    field varchar,
+    first_location varchar not null,           -- file and line, or page and item
+    detail varchar,                            -- the offending value of a price field; always null for logs
+    occurrences bigint not null,
+    rejected_at timestamptz not null
+);
+
+-- One row per log or scrape file read. A file is known by the hash of its first record, not by its name (rotation renames).
+create table if not exists raw.usage_files (
+    file_id varchar primary key,
+    source_name varchar not null,              -- name in ledger.yaml, usage section
+    kind varchar not null,                     -- vllm_metrics | litellm
+    file_path varchar not null,
+    size_bytes bigint not null,
+    modified_at timestamptz not null,
+    first_usage_date date,
+    last_usage_date date,
+    record_count bigint not null,
+    rejected_count bigint not null,
+    status varchar not null,                   -- loaded | partial (a cut archive: records before the cut are kept) | refused
+    message varchar,
+    loaded_at timestamptz not null
+);
+
+-- One row per allow-listed series per scrape of a vLLM /metrics page.
+create table if not exists raw.vllm_samples (
+    source_name varchar not null,
+    file_id varchar not null,
+    replica_key varchar not null,              -- directory of the scrape file, or host:port of a scraped URL
+    scraped_at timestamptz not null,
+    usage_date date not null,                  -- UTC day of scraped_at
+    metric_name varchar not null,              -- as exposed, e.g. vllm:prompt_tokens_total
+    engine varchar,                            -- data-parallel rank label; null before vLLM V1
+    model_name varchar not null,
+    label_value varchar,                       -- finished_reason of request_success_total; null elsewhere
+    value double not null,
+    series_created_at timestamptz,             -- the series' own <base>_created, where exposed
+    process_started_at timestamptz             -- process_start_time_seconds of the page, where exposed
+);
+
+-- One row per LiteLLM standard logging payload (one call attempt). Allow-listed fields only; no prompt, reply, key or address.
+create table if not exists raw.litellm_requests (
+    source_name varchar not null,
+    file_id varchar not null,
+    request_id varchar not null,               -- id
+    call_id varchar,                           -- litellm_call_id: a retry has a new one
+    trace_id varchar,                          -- shared by the retries of one request
+    call_type varchar,
+    status varchar,                            -- success | failure
+    is_stream boolean,
+    model varchar,                             -- hosted_vllm/acme/qwen3-32b
+    model_group varchar,                       -- the public model name of the gateway
+    model_id varchar,                          -- deployment id in the router: a replica hint
+    tenant varchar,                            -- metadata.user_api_key_team_id
+    started_at timestamptz not null,
+    completed_at timestamptz,
+    first_token_at timestamptz,
+    usage_date date not null,                  -- UTC day of started_at
+    prompt_tokens bigint,                      -- includes cached tokens
+    completion_tokens bigint,
+    total_tokens bigint,
+    cached_tokens bigint,                      -- usage_object.prompt_tokens_details.cached_tokens; null when not stated
+    reasoning_tokens bigint,
+    reported_cost_usd double                   -- response_cost: the gateway's own opinion
+);
+
+-- ledger.yaml, written whole at each run.
+create table if not exists raw.ledger_deployments (
+    allocation_id varchar primary key,         -- <deployment>#<position in ledger.yaml>
+    deployment varchar not null,
+    model varchar not null,
+    provider varchar not null,
+    region varchar not null,
+    instance_type varchar not null,
+    replicas integer not null,                 -- instances held by this entry
+    gpus_per_replica decimal(18, 6),           -- null: all GPUs of the instance type
+    pricing_model varchar not null,            -- on_demand | spot | reserved
+    commitment_id varchar,
+    rate_usd_per_gpu_hour decimal(18, 8),      -- contracted; null: list price
+    valid_from_at timestamptz not null,
+    valid_to_at timestamptz                    -- exclusive; null: open
+);
+
+create table if not exists raw.ledger_commitments (
+    commitment_id varchar primary key,
+    provider varchar not null,
+    region varchar not null,
+    instance_type varchar not null,
+    instance_count integer not null,
+    term_months integer not null,
+    payment_option varchar not null,           -- no_upfront | partial_upfront | all_upfront
+    rate_usd_per_gpu_hour decimal(18, 8),      -- contracted recurring rate; null: list price of the term
+    upfront_usd decimal(18, 2),                -- paid once for the whole commitment; null: by the list price of the term
+    valid_from_at timestamptz not null,
+    valid_to_at timestamptz not null           -- valid_from_at + term, exclusive
+);
+
+create table if not exists raw.ledger_usage_routes (
+    source_name varchar not null,
+    kind varchar not null,
+    model_match varchar not null,              -- model or model group that goes to the deployment; '*' for all
+    deployment varchar not null,
+    primary key (source_name, model_match)
+);
+
+-- Which price sources the ledger asks for, so that a source never reached is still listed.
+create table if not exists raw.ledger_price_sources (
+    source varchar primary key,
+    is_enabled boolean not null,
+    stale_after_hours integer not null
+);
+
+-- One row: what this run is about. Models read the window from here, so that no run-specific value is compiled into them.
+create table if not exists raw.ledger_run (
+    run_id varchar not null,
+    started_at timestamptz not null,
+    as_of_date date not null,                  -- last UTC day in the marts
+    window_start_date date not null            -- first UTC day whose usage is rebuilt by this run
+);
