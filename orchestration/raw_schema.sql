@@ -176,3 +176,6 @@ create table if not exists raw.ledger_run (
     as_of_date date not null,                  -- last UTC day in the marts
     window_start_date date not null            -- first UTC day whose usage is rebuilt by this run
 );
+
+-- UTC days whose usage rows changed since the marts were last published; a run killed in between finds them here.
+create table if not exists raw.pending_usage_days (usage_date date not null);

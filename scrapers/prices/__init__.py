@@ -1,0 +1,1 @@
+"""Price sources: one module per provider, listed once in `registry`."""

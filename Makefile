@@ -1,0 +1,56 @@
+# Two commands on a bare machine with Python 3.11: `make run` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+# Nothing of ours is reported anywhere.
+export DO_NOT_TRACK := 1
+export DAGSTER_DISABLE_TELEMETRY := 1
+export GX_ANALYTICS_ENABLED := false
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types pytest demo dev bench clean
+
+help:  ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: .venv/.run demo  ## Set up .venv, write the demo world once, run the day, print the summary
+	@$(BIN)/inference-ledger run
+
+test: lint types pytest  ## Set up, then lint, types, all tests (dbt and an end-to-end run included)
+
+demo: .venv/.run  ## Write or extend the demo world in data/demo (60 days ending yesterday)
+	@$(BIN)/python -m examples.generate
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd dbt && LEDGER_WAREHOUSE=:memory: ../$(BIN)/dbt --quiet parse --profiles-dir .
+	LEDGER_WAREHOUSE=:memory: $(BIN)/sqlfluff lint --disable-progress-bar --nocolor dbt/models dbt/tests
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+pytest: .venv/.dev
+	$(BIN)/python -m pytest
+
+dev: .venv/.run  ## Open the Dagster web page on the ledger
+	$(BIN)/inference-ledger dev
+
+bench: .venv/.dev  ## Benchmarks: ratios against a bare scan and against pandas (minutes)
+	$(BIN)/python benchmarks/litellm_jsonl.py
+	$(BIN)/python benchmarks/aws_offer.py
+	$(BIN)/python benchmarks/daily_run.py
+
+clean:  ## Remove what was built; data/ stays
+	rm -rf .venv dbt/target dbt/logs .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+.venv/bin/uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+
+.venv/.run: pyproject.toml constraints.txt | .venv/bin/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[ui]'
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[ui,dev]'
+	@touch $@ .venv/.run

@@ -1,0 +1,43 @@
+{#- First instant whose usage this run rebuilds, as a scalar subquery. -#}
+{% macro window_start_at() -%}
+    (select run.window_start_at from {{ ref("stg_ledger__run") }} as run)
+{%- endmacro %}
+
+{#-
+Incremental strategy `replace_window`: everything from the start of the run's window on is deleted and written anew, so a
+record that disappeared upstream disappears here too, and any order of re-runs gives the same table. The model states in
+`meta.window_column` which instant the window is about and selects only rows inside the window.
+-#}
+{% macro get_incremental_replace_window_sql(arg_dict) -%}
+    {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
+    delete from {{ arg_dict["target_relation"] }}
+    where {{ config.get("meta")["window_column"] }} >= {{ window_start_at() }};
+
+    insert into {{ arg_dict["target_relation"] }} ({{ columns }})
+    select {{ columns }} from {{ arg_dict["temp_relation"] }}
+{%- endmacro %}
+
+{#-
+A row's part of `amount`, in proportion to its weight inside the partition, rounded to `scale` decimals so that the parts
+sum to the amount exactly: each part is the difference of two rounded running totals.
+-#}
+{% macro share_of(amount, weight, partition_by, order_by, scale=0) -%}
+    {%- set total = "sum(" ~ weight ~ ") over (partition by " ~ partition_by ~ ")" -%}
+    {%- set running -%}
+        sum({{ weight }}) over (
+            partition by {{ partition_by }} order by {{ order_by }} rows between unbounded preceding and current row
+        )
+    {%- endset -%}
+    (
+        {{ part_of(amount, running, total, scale) }}
+        - {{ part_of(amount, "(" ~ running ~ " - " ~ weight ~ ")", total, scale) }}
+    )
+{%- endmacro %}
+
+{#- amount x weight / total as a decimal rounded half up; null when the total is zero or anything is unknown. -#}
+{% macro part_of(amount, weight, total, scale) -%}
+    cast(
+        cast({{ amount }} as double) * cast({{ weight }} as double) / nullif(cast({{ total }} as double), 0)
+        as decimal(28, {{ scale }})
+    )
+{%- endmacro %}

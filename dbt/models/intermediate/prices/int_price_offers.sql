@@ -1,0 +1,276 @@
+-- Recomputed whole from the raw records, so that a corrected seed repairs history.
+
+with records as (
+
+    select * from {{ ref("stg_prices__records") }}
+
+),
+
+instance_types as (
+
+    select * from {{ ref("instance_types") }}
+
+),
+
+gpu_model_aliases as (
+
+    select * from {{ ref("gpu_model_aliases") }}
+
+),
+
+limits as (
+
+    select
+        max(case when rule_id = 'price_out_of_range' then threshold end) as max_usd_per_hour
+    from {{ ref("price_rules") }}
+
+),
+
+-- One row per component of an offer: AWS sells a reserved offer as a recurring and an upfront part.
+components as (
+
+    select
+        records.snapshot_id,
+        records.series_id,
+        records.price_basis,
+        min(records.record_number) as first_record_number,
+        min(case when not records.is_announced then records.price_amount end) as price_amount,
+        max(case when not records.is_announced then records.price_amount end) as max_price_amount,
+        min(case when not records.is_announced then records.offer_id end) as offer_id,
+        max(case when records.is_announced then records.price_amount end) as announced_price_amount,
+        min(case when records.is_announced then records.effective_at end) as announced_at,
+        min(case when records.is_declared_currency then 1 else 0 end) = 1 as is_declared_currency,
+        max(
+            case
+                when records.is_announced then 0
+                when records.price_amount >= limits.max_usd_per_hour * coalesce(records.hours_covered, 1) then 1
+                else 0
+            end
+        ) = 1 as is_out_of_range
+    from records
+    cross join limits
+    group by records.snapshot_id, records.series_id, records.price_basis
+
+),
+
+-- One row per offer. Amounts out of range are nulled here, before arithmetic that they would overflow.
+offers as (
+
+    select
+        snapshot_id,
+        series_id,
+        min(first_record_number) as first_record_number,
+        max(case when price_basis = 'instance_hour' and not is_out_of_range then price_amount end) as hourly_amount,
+        max(case when price_basis = 'gpu_hour' and not is_out_of_range then price_amount end) as gpu_hour_amount,
+        max(case when price_basis = 'instance_upfront' and not is_out_of_range then price_amount end) as upfront_amount,
+        max(case when price_basis = 'instance_term_total' and not is_out_of_range then price_amount end)
+            as term_total_amount,
+        count(case when price_basis <> 'instance_upfront' and price_amount is not null then 1 end) as running_price_count,
+        max(announced_price_amount) as announced_price_amount,
+        min(announced_at) as announced_at,
+        count(price_amount) = 0 as is_only_announced,
+        count(case when price_amount is not null and price_basis is null then 1 end) > 0 as has_unknown_unit,
+        count(case when price_amount is not null and not is_declared_currency then 1 end) > 0 as has_other_currency,
+        count(case when is_out_of_range then 1 end) > 0 as has_amount_out_of_range,
+        count(case when price_amount <> max_price_amount then 1 end) > 0 or min(offer_id) <> max(offer_id)
+            as has_conflict
+    from components
+    group by snapshot_id, series_id
+
+),
+
+described_offers as (
+
+    select
+        offers.*,
+        first_records.source,
+        first_records.dataset,
+        first_records.provider,
+        first_records.sku_id,
+        first_records.instance_type,
+        first_records.price_key,
+        first_records.region,
+        first_records.zone,
+        first_records.operating_system,
+        first_records.tenancy,
+        first_records.pricing_model,
+        first_records.pricing_category,
+        first_records.market_tier,
+        first_records.offer_tier,
+        first_records.term_months,
+        first_records.payment_option,
+        first_records.gpu_name_raw,
+        first_records.gpu_count_raw,
+        first_records.pricing_model_raw,
+        first_records.term_raw,
+        first_records.price_unit_raw,
+        first_records.price_currency,
+        first_records.is_available,
+        first_records.source_url,
+        first_records.effective_at,
+        first_records.fetched_at,
+        instance_types.gpu_count as known_gpu_count,
+        coalesce(instance_types.gpu_model, sku_aliases.gpu_model, name_aliases.gpu_model) as gpu_model,
+        case
+            -- A price per GPU without an instance type sells one GPU at a time.
+            when first_records.instance_type is null and offers.gpu_hour_amount is not null then 1
+            when instance_types.gpu_count is not null then instance_types.gpu_count
+            -- No instance has thousands of GPUs: such a count is another quantity in the wrong field.
+            when first_records.gpu_count_raw between 0.01 and 1000 then first_records.gpu_count_raw
+        end as gpu_count
+    from offers
+    inner join records as first_records
+        on
+            offers.snapshot_id = first_records.snapshot_id
+            and offers.first_record_number = first_records.record_number
+    left join instance_types
+        on
+            first_records.provider = instance_types.provider
+            and first_records.instance_type = instance_types.instance_type
+    left join gpu_model_aliases as sku_aliases
+        on
+            first_records.source = sku_aliases.source
+            and first_records.sku_id = sku_aliases.raw_value
+            and sku_aliases.match_on = 'sku_id'
+    -- A name is listed either for one source or for all ('*'), never both: see the tests of the seed.
+    left join gpu_model_aliases as name_aliases
+        on
+            name_aliases.source in (first_records.source, '*')
+            and first_records.gpu_name_raw = name_aliases.raw_value
+            and name_aliases.match_on = 'gpu_name'
+
+),
+
+-- Which parts an offer must have follows from how it is paid. A missing part is never counted as nothing.
+split_offers as (
+
+    select
+        *,
+        case
+            when payment_option = 'all_upfront' then 0
+            when hourly_amount is not null then cast(hourly_amount as decimal(18, 8))
+            when gpu_count = 1 then cast(gpu_hour_amount as decimal(18, 8))
+            else cast({{ usd_amount("gpu_count", "gpu_hour_amount") }} as decimal(18, 8))
+        end as recurring_usd_per_instance_hour,
+        case
+            when payment_option in ('all_upfront', 'partial_upfront') then upfront_amount
+            when term_total_amount is null then coalesce(upfront_amount, 0)
+        end as upfront_usd_per_instance,
+        case
+            when payment_option = 'all_upfront' then upfront_amount is not null
+            when payment_option = 'partial_upfront' then upfront_amount is not null and hourly_amount is not null
+            else coalesce(hourly_amount, gpu_hour_amount, term_total_amount) is not null
+        end as is_complete,
+        case
+            when payment_option = 'all_upfront' then upfront_amount > 0
+            when payment_option = 'partial_upfront' then upfront_amount > 0 and hourly_amount > 0
+            else coalesce(hourly_amount, gpu_hour_amount, term_total_amount) > 0
+        end as is_positive
+    from described_offers
+
+),
+
+unchecked_prices as (
+
+    select
+        *,
+        case
+            when term_total_amount is not null
+                then {{ usd_rate("term_total_amount", term_hours("term_months")) }}
+            when upfront_usd_per_instance > 0
+                then
+                    recurring_usd_per_instance_hour
+                    + {{ usd_rate("upfront_usd_per_instance", term_hours("term_months")) }}
+            else recurring_usd_per_instance_hour
+        end as unchecked_price_usd_per_instance_hour
+    from split_offers
+
+),
+
+-- The reason is the rule_id of the finding that lists the offer; the first that applies explains the rest.
+reasoned_prices as (
+
+    select
+        *,
+        case
+            when is_only_announced then 'price_not_in_force_yet'
+            when pricing_model is null then 'unknown_pricing_words'
+            when has_unknown_unit then 'unknown_price_unit'
+            when has_other_currency then 'currency_mismatch'
+            when has_conflict or running_price_count > 1 then 'conflicting_prices'
+            when has_amount_out_of_range then 'price_out_of_range'
+            when not is_complete then 'missing_component'
+            when not is_positive then 'price_not_positive'
+            when unchecked_price_usd_per_instance_hour < 0.000001 then 'price_out_of_range'
+            when unchecked_price_usd_per_instance_hour is null then 'missing_component'
+        end as price_null_reason
+    from unchecked_prices
+
+),
+
+final as (
+
+    select
+        snapshot_id,
+        series_id,
+        source,
+        dataset,
+        provider,
+        sku_id,
+        instance_type,
+        price_key,
+        region,
+        zone,
+        operating_system,
+        tenancy,
+        gpu_model,
+        gpu_count,
+        known_gpu_count,
+        gpu_count_raw,
+        gpu_name_raw,
+        pricing_model,
+        pricing_category,
+        market_tier,
+        offer_tier,
+        term_months,
+        payment_option,
+        pricing_model_raw,
+        term_raw,
+        case
+            when term_total_amount is not null then 'instance_term_total'
+            when upfront_amount is not null and hourly_amount > 0 then 'instance_hour_and_upfront'
+            when upfront_amount is not null then 'instance_upfront'
+            when hourly_amount is not null then 'instance_hour'
+            when gpu_hour_amount is not null then 'gpu_hour'
+        end as price_basis,
+        price_unit_raw,
+        price_currency,
+        -- What the source states: the recurring amount where there is one, else the total or upfront amount.
+        case
+            when hourly_amount > 0 or coalesce(upfront_amount, term_total_amount) is null
+                then coalesce(hourly_amount, gpu_hour_amount)
+            else coalesce(upfront_amount, term_total_amount)
+        end as price_amount,
+        case when price_null_reason is null then unchecked_price_usd_per_instance_hour end
+            as price_usd_per_instance_hour,
+        -- A fraction of a GPU has no price per GPU: it cannot be bought by the GPU.
+        case
+            when price_null_reason is null and gpu_count >= 1
+                then {{ usd_rate("unchecked_price_usd_per_instance_hour", "gpu_count") }}
+        end as price_usd_per_gpu_hour,
+        case when price_null_reason is null then cast(upfront_usd_per_instance as decimal(18, 2)) end
+            as upfront_usd_per_instance,
+        case when price_null_reason is null and term_total_amount is null then recurring_usd_per_instance_hour end
+            as recurring_usd_per_instance_hour,
+        price_null_reason,
+        announced_price_amount,
+        announced_at,
+        is_available,
+        source_url,
+        effective_at,
+        fetched_at
+    from reasoned_prices
+
+)
+
+select * from final

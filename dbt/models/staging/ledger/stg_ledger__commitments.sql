@@ -1,0 +1,25 @@
+with source as (
+
+    select * from {{ source("raw", "ledger_commitments") }}
+
+),
+
+final as (
+
+    select
+        commitment_id,
+        provider,
+        region,
+        instance_type,
+        instance_count,
+        term_months,
+        payment_option,
+        rate_usd_per_gpu_hour,
+        upfront_usd,
+        valid_from_at,
+        valid_to_at
+    from source
+
+)
+
+select * from final

@@ -1,0 +1,20 @@
+with source as (
+
+    select * from {{ source("raw", "ledger_run") }}
+
+),
+
+final as (
+
+    select
+        run_id,
+        as_of_date,
+        window_start_date,
+        {{ start_of_day("window_start_date") }} as window_start_at,
+        {{ plus_hours(start_of_day("as_of_date"), 24) }} as as_of_end_at,
+        started_at
+    from source
+
+)
+
+select * from final

@@ -1,0 +1,124 @@
+-- Words are given their meaning here and only here: what each source calls a purchase option, a term, a unit, a region.
+-- A word that the seeds do not list leaves a null, which becomes a finding; it is never guessed.
+
+with source as (
+
+    select * from {{ source("raw", "price_records") }}
+
+),
+
+price_sources as (
+
+    select * from {{ ref("price_sources") }}
+
+),
+
+pricing_terms as (
+
+    select * from {{ ref("pricing_terms") }}
+
+),
+
+price_units as (
+
+    select * from {{ ref("price_units") }}
+
+),
+
+region_names as (
+
+    select * from {{ ref("region_names") }}
+
+),
+
+final as (
+
+    select
+        -- ids
+        source.snapshot_id,
+        source.record_number,
+        md5(
+            concat_ws(
+                '|',
+                source.source,
+                source.dataset,
+                source.sku_id,
+                coalesce(source.instance_type, ''),
+                source.region_raw,
+                coalesce(source.zone_raw, ''),
+                source.pricing_model_raw,
+                coalesce(source.term_raw, ''),
+                coalesce(source.offering_class_raw, ''),
+                coalesce(source.payment_option_raw, ''),
+                coalesce(source.operating_system_raw, ''),
+                coalesce(source.tenancy_raw, '')
+            )
+        ) as series_id,
+        source.source,
+        source.dataset,
+        coalesce(price_sources.provider, source.source) as provider,
+        source.sku_id,
+        source.offer_id,
+
+        -- what is sold
+        source.instance_type,
+        case price_sources.price_key_from
+            when 'sku_id' then source.sku_id
+            when 'gpu_name' then source.gpu_name_raw
+            else coalesce(source.instance_type, source.gpu_name_raw, source.sku_id)
+        end as price_key,
+        source.gpu_name_raw,
+        source.gpu_count_raw,
+        coalesce(region_names.region, source.region_raw) as region,
+        source.zone_raw as zone,
+        source.operating_system_raw as operating_system,
+        source.tenancy_raw as tenancy,
+
+        -- how it is sold
+        source.pricing_model_raw,
+        source.term_raw,
+        pricing_terms.pricing_model,
+        pricing_terms.pricing_category,
+        pricing_terms.term_months,
+        coalesce(pricing_terms.market_tier, '') as market_tier,
+        coalesce(pricing_terms.market_tier, lower(source.offering_class_raw), '') as offer_tier,
+        lower(replace(source.payment_option_raw, ' ', '_')) as payment_option,
+
+        -- for how much
+        source.price_amount,
+        source.price_currency,
+        source.price_unit_raw,
+        price_units.price_basis,
+        case
+            when price_units.price_basis in ('instance_term_total', 'instance_upfront')
+                then {{ term_hours("pricing_terms.term_months") }}
+            when price_units.price_basis is not null then 1
+        end as hours_covered,
+        -- No exchange rates exist here: a currency other than the declared one has no meaning in USD.
+        source.price_currency = price_sources.declared_currency as is_declared_currency,
+
+        source.is_available,
+        source.source_url,
+        source.effective_at,
+        coalesce(source.effective_at > source.fetched_at, false) as is_announced,
+        source.fetched_at
+    from source
+    left join price_sources on source.source = price_sources.source
+    left join pricing_terms
+        on
+            source.source = pricing_terms.source
+            and source.pricing_model_raw = pricing_terms.pricing_model_raw
+            and coalesce(source.term_raw, '') = coalesce(pricing_terms.term_raw, '')
+    left join price_units
+        on
+            source.source = price_units.source
+            and source.pricing_model_raw = price_units.pricing_model_raw
+            and source.price_unit_raw = price_units.price_unit_raw
+    left join region_names
+        on
+            source.source = region_names.source
+            and source.region_raw = region_names.region_raw
+
+)
+
+select * from final

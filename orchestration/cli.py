@@ -1,0 +1,460 @@
+"""The command line: `inference-ledger run | replay | check-config | query | dev`.
+
+Errors a user can act on are printed as sentences, without a traceback. Exit codes: 0 published, 1 nothing could be
+published (or the command failed), 2 wrong usage or a wrong ledger.yaml.
+"""
+
+import contextlib
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestration.settings import PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
+
+if TYPE_CHECKING:
+    from orchestration.definitions import Event
+
+app = typer.Typer(
+    name="inference-ledger",
+    help="What a token costs on each GPU you rent: prices, usage and commitments joined into one daily ledger.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="The ledger to read.  [default: ledger.yaml]", show_default=False),
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where everything is written.  [default: data beside it]", show_default=False),
+]
+
+STEP_TITLES = {
+    "raw__ledger": "ledger.yaml",
+    "raw__price_records": "Check and load prices",
+    "raw__vllm_samples": "Read vLLM scrapes",
+    "raw__litellm_requests": "Read LiteLLM logs",
+    "raw__ledger_run": "Window of the run",
+    "landing__vllm_metrics": "Scrape metric endpoints",
+    "dbt_build": "Transform and test (dbt)",
+    "published__inference_ledger": "Publish",
+}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except ConfigError as error:
+        err.print(str(error), markup=False)
+        sys.exit(2)
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    day: Annotated[
+        str | None,
+        typer.Option("--date", metavar="YYYY-MM-DD", help="Last UTC day of the ledger.  [default: yesterday]"),
+    ] = None,
+    accept_smaller: Annotated[
+        list[str] | None,
+        typer.Option("--accept-smaller", metavar="SOURCE", help="Take this source's snapshot though it shrank."),
+    ] = None,
+) -> None:
+    """Run the day: pull prices, read usage, compute costs, check everything, publish."""
+    as_of = _date(day)
+    settings = load_settings(config, data_dir)
+    apply_environment(settings)
+    before = _published_run(settings)
+    _quiet_libraries()
+    from orchestration.definitions import run_daily_job
+
+    progress = _Progress()
+    with progress:
+        outcome = run_daily_job(
+            settings, as_of=as_of, accept_smaller=tuple(accept_smaller or ()), listener=progress.show
+        )
+    published = _published_run(settings)
+    if published is None or published == before:
+        err.print(
+            "\n[bold red]Nothing was published.[/]",
+            *([] if before is None else ["Yesterday's files stay in force."]),
+        )
+        for name, text in progress.failures:
+            err.print(f"  {name}: {text}", markup=False)
+        raise typer.Exit(1)
+    print_summary(settings)
+    if not outcome.success:
+        err.print("[yellow]Published, but a step after it failed; see above.[/]")
+
+
+@app.command()
+def replay(
+    source: Annotated[str, typer.Argument(help="Price source: aws, azure, oci, runpod.")],
+    files: Annotated[list[Path], typer.Argument(help="The recorded answer; several files for several pages.")],
+    fetched_at: Annotated[str, typer.Option("--fetched-at", help="When it was fetched, such as 2026-10-01T06:00Z.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", help="Needed where the source has several, such as ec2-us-east-1."),
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    accept_smaller: Annotated[bool, typer.Option("--accept-smaller", help="Take it though it shrank.")] = False,
+) -> None:
+    """Land a recorded answer through the same path as a live one, and load it."""
+    settings = load_settings(config, data_dir)
+    apply_environment(settings)
+    from orchestration.price_feeds import land_replay, load_landed
+    from orchestration.warehouse import Warehouse
+    from scrapers.errors import ScrapeError
+    from scrapers.prices.base import SourceOptions
+    from scrapers.prices.registry import PRICE_SOURCES
+
+    if source not in PRICE_SOURCES:
+        _fail(f"no price source {source!r}; known: {', '.join(PRICE_SOURCES)}", code=2)
+    options = settings.source_options(source) if source in settings.ledger.prices.sources else SourceOptions()
+    datasets = PRICE_SOURCES[source].datasets(options)
+    if dataset is None and len(datasets) != 1:
+        _fail(f"{source} has several datasets; add --dataset with one such as {', '.join(datasets)}", code=2)
+    for path in files:
+        if not path.is_file():
+            _fail(f"no file {path}", code=2)
+    try:
+        moment = datetime.fromisoformat(fetched_at)
+    except ValueError:
+        _fail(f"--fetched-at {fetched_at!r} is not an instant; write 2026-10-01T06:00Z", code=2)
+    if moment.tzinfo is None:
+        _fail(f"--fetched-at {fetched_at!r} has no time zone; add Z for UTC", code=2)
+    if moment > datetime.now(UTC):
+        _fail(f"--fetched-at {fetched_at!r} lies in the future", code=2)
+    try:
+        entry = land_replay(settings, source, dataset or datasets[0], files, moment)
+    except ScrapeError as error:
+        _fail(str(error))
+    out.print(f"landed {entry.entry_id}")
+    with Warehouse(settings.warehouse_path).connect() as con:
+        results = load_landed(con, settings, source, accept_smaller=accept_smaller)
+        rejected = con.execute(
+            "select reason, field, occurrences, first_location, detail from raw.rejected_records "
+            "where batch_id = ? order by occurrences desc",
+            [entry.entry_id],
+        ).fetchall()
+    mine = next((result for result in results if result.fetch_id == entry.entry_id), None)
+    if mine is None:
+        out.print("the same answer was loaded before; nothing changed")
+        return
+    out.print(f"{mine.outcome}: {mine.record_count} prices, {mine.rejected_count} rejected")
+    for reason, field, occurrences, location, detail in rejected:
+        out.print(
+            f"  {occurrences} x {reason} in {field or 'row'}, first at {location}" + (f": {detail}" if detail else ""),
+            markup=False,
+        )
+    if mine.outcome == "refused":
+        _fail(f"{mine.message}. What was in force stays in force.")
+    out.print("run `inference-ledger run` to bring it into the published tables")
+
+
+@app.command("check-config")
+def check_config(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """Validate ledger.yaml and say what it describes."""
+    settings = load_settings(config, data_dir)
+    ledger = settings.ledger
+    deployments = {entry.deployment for entry in ledger.fleet}
+    out.print(f"{settings.config_path} is valid", markup=False)
+    out.print(f"  price sources  {', '.join(settings.enabled_price_sources()) or 'none'}")
+    out.print(f"  deployments    {len(deployments)} in {len(ledger.fleet)} entries")
+    out.print(f"  commitments    {len(ledger.commitments)}")
+    out.print(f"  usage sources  {', '.join(source.name for source in ledger.usage) or 'none'}")
+    unseen = deployments - {name for source in ledger.usage for name in source.routes().values()}
+    for name in sorted(unseen):
+        out.print(f"  note: no usage source names deployment {name}: its tokens will be unknown, not zero")
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="A query over the published tables, such as 'from fct_unit_costs_daily'.")],
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    limit: Annotated[int, typer.Option("--limit", help="Rows to show.", min=1)] = 50,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV on standard output.")] = False,
+) -> None:
+    """Query the published file, read-only."""
+    settings = load_settings(config, data_dir)
+    import duckdb
+
+    from orchestration.publication import open_published
+
+    try:
+        with open_published(settings) as con:
+            result = con.execute(sql)
+            columns = [str(column[0]) for column in result.description or []]
+            rows = result.fetchall() if as_csv else result.fetchmany(limit + 1)
+    except FileNotFoundError as error:
+        _fail(str(error))
+    except duckdb.Error as error:
+        _fail(str(error).strip(), code=2)
+    if as_csv:
+        _print_csv(columns, rows)
+        return
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows[:limit]:
+        table.add_row(*(_cell(value) for value in row))
+    out.print(table)
+    if len(rows) > limit:
+        out.print(f"… more rows; raise --limit (now {limit})")
+
+
+@app.command()
+def dev(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    port: Annotated[int, typer.Option("--port", help="Port of the web page.")] = 3000,
+) -> None:
+    """Open the Dagster web page on this ledger: assets, checks, runs, schedule."""
+    settings = load_settings(config, data_dir)
+    apply_environment(settings)
+    (settings.data_dir / "dagster").mkdir(parents=True, exist_ok=True)
+    dg = Path(sys.executable).with_name("dg")
+    if not dg.exists():
+        _fail("the web page is an extra: pip install 'inference-ledger[ui]'")
+    with contextlib.suppress(KeyboardInterrupt):
+        raise typer.Exit(subprocess.call([dg, "dev", "--port", str(port)], cwd=PROJECT_ROOT))  # noqa: S603
+
+
+def print_summary(settings: Settings) -> None:
+    """What the last published run says: cost per token by GPU type, purchase mix, findings, stale sources."""
+    from orchestration.publication import open_published
+
+    with open_published(settings) as con:
+        as_of = con.execute("select as_of_date from ledger_run").fetchone()
+        day = as_of[0] if as_of else None
+        out.print(f"\n[bold]Inference ledger, {day} UTC[/]")
+
+        units = con.execute(
+            """
+            select gpu_model, model, gpu_hours, cost_usd, total_tokens, cost_usd_per_million_total_tokens,
+                cost_usd_per_million_input_tokens, cost_usd_per_million_output_tokens, utilization_ratio
+            from fct_unit_costs_daily
+            where usage_date = ? and pricing_category = 'all'
+            order by cost_usd desc nulls last
+            """,
+            [day],
+        ).fetchall()
+        table = Table(title="Cost per million tokens (fully loaded, idle included)", title_justify="left", box=None)
+        for name in ("GPU", "model"):
+            table.add_column(name)
+        for name in ("GPU-hours", "cost USD", "M tokens", "USD/M all", "USD/M input", "USD/M output", "busy"):
+            table.add_column(name, justify="right")
+        for gpu, model, hours, cost, tokens, total, input_, output, busy in units:
+            table.add_row(
+                gpu or "unknown",
+                model,
+                _number(hours, 1),
+                _number(cost, 2),
+                _number(tokens and tokens / 1_000_000, 1),
+                _number(total, 4),
+                _number(input_, 4),
+                _number(output, 4),
+                _percent(busy),
+            )
+        out.print(table if units else "no deployment had a priced hour with tokens on this day")
+
+        mix = con.execute(
+            """
+            select provider, gpu_model, pricing_category, gpu_hours, share_ratio, effective_cost_usd,
+                unused_commitment_cost_usd, savings_usd
+            from fct_purchase_mix_daily
+            where usage_date = ?
+            order by provider, gpu_model, pricing_category
+            """,
+            [day],
+        ).fetchall()
+        words = {"Committed": "reserved", "Standard": "on demand", "Dynamic": "spot"}
+        table = Table(title="Purchase mix", title_justify="left", box=None)
+        for name in ("provider", "GPU", "bought as"):
+            table.add_column(name)
+        for name in ("GPU-hours", "share", "cost USD", "unused USD", "saved against on demand USD"):
+            table.add_column(name, justify="right")
+        for provider, gpu, category, hours, share, cost, unused, saved in mix:
+            table.add_row(
+                provider,
+                gpu or "unknown",
+                words.get(category, category),
+                _number(hours, 1),
+                _percent(share),
+                _number(cost, 2),
+                _number(unused, 2),
+                _number(saved, 2),
+            )
+        out.print()
+        out.print(table if mix else "no fleet hours on this day")
+
+        findings = con.execute(
+            """
+            select severity, rule_id, provider, coalesce(series, ''), details, action
+            from fct_price_anomalies
+            where severity in ('error', 'warning')
+            order by severity = 'warning', first_seen_at desc
+            """
+        ).fetchall()
+        out.print(f"\n[bold]Price findings[/] {len(findings)} (fct_price_anomalies)")
+        for severity, rule, provider, series, details, action in findings[:5]:
+            colour = "red" if severity == "error" else "yellow"
+            out.print(f"  [{colour}]{severity}[/] {provider} {rule}, {action}: ", end="")
+            out.print(f"{details or series}", markup=False)
+        if len(findings) > 5:
+            out.print(f"  … and {len(findings) - 5} more")
+
+        stale = con.execute(
+            "select source, status, age_hours, message from fct_source_freshness "
+            "where status <> 'fresh' order by source"
+        ).fetchall()
+        if stale:
+            out.print("\n[bold]Stale sources[/] (last good values stay in force)")
+        for source, status, age, message in stale:
+            out.print(f"  [yellow]{source}[/] {status}" + (f", {_age(age)} old" if age is not None else ""), end="")
+            out.print(f": {_first_sentence(message)}" if message else "", markup=False)
+    out.print(
+        f"\nPublished to {_short(settings.published_dir)}: inference_ledger.duckdb, parquet/, manifest.json\n"
+        'Look further:  inference-ledger query "from fct_unit_costs_daily"   ·   inference-ledger dev'
+    )
+
+
+class _Progress:
+    """Steps as they happen: one line per step, a running clock on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self.failures: list[tuple[str, str]] = []
+        self._started: dict[str, float] = {}
+        self._tables = 0
+        self._status: Any = None
+
+    def __enter__(self) -> "_Progress":
+        if out.is_terminal:
+            self._status = out.status("Starting")
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def show(self, event: "Event") -> None:
+        """Prints one event of the run."""
+        title = _step_title(event.name)
+        if event.kind == "step_started":
+            self._started[event.name] = time.monotonic()
+            self._tables = 0
+            self._tell(title)
+        elif event.kind == "table_built" and self._status is not None:
+            self._tables += 1
+            self._tell(f"{title if self._tables == 1 else ''} {event.name}")
+        elif event.kind == "step_done":
+            took = time.monotonic() - self._started.get(event.name, time.monotonic())
+            out.print(f"[green]✓[/] {title:<34} {took:6.1f} s")
+        elif event.kind == "step_failed":
+            self.failures.append((title, event.text))
+            out.print(f"[red]✗[/] {title}")
+        elif event.kind == "check_failed":
+            out.print(f"  [yellow]![/] {event.name}: ", end="")
+            out.print(_first_sentence(event.text), markup=False)
+
+    def _tell(self, text: str) -> None:
+        if self._status is not None:
+            self._status.update(text.strip())
+
+
+def _step_title(name: str) -> str:
+    if name in STEP_TITLES:
+        return STEP_TITLES[name]
+    if name.startswith("landing__"):
+        return f"Prices: {name.removeprefix('landing__').removesuffix('_prices')}"
+    return name
+
+
+def _quiet_libraries() -> None:
+    """The run's own lines are the output; libraries keep their warnings for the Dagster log."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    for name in ("great_expectations", "dagster", "py.warnings"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _published_run(settings: Settings) -> str | None:
+    manifest = settings.published_dir / "manifest.json"
+    return manifest.read_text(encoding="utf-8") if manifest.exists() else None
+
+
+def _date(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        _fail(f"--date {text!r} is not a date; write YYYY-MM-DD", code=2)
+    if day >= datetime.now(UTC).date():
+        _fail(
+            f"--date {text} is not over yet in UTC; the last whole day is the latest that can be computed",
+            code=2,
+        )
+    return day
+
+
+def _fail(message: str, *, code: int = 1) -> Any:
+    err.print(message, markup=False, style="red")
+    raise typer.Exit(code)
+
+
+def _number(value: Decimal | float | None, places: int) -> str:
+    return "–" if value is None else f"{value:,.{places}f}"
+
+
+def _percent(value: Decimal | float | None) -> str:
+    return "–" if value is None else f"{value * 100:.0f} %"
+
+
+def _age(hours: Decimal | float) -> str:
+    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours"
+
+
+def _first_sentence(text: str) -> str:
+    line = text.strip().splitlines()[0] if text.strip() else ""
+    return line if len(line) <= 160 else line[:157] + "…"
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _short(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+def _print_csv(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+    """CSV that a spreadsheet cannot mistake for formulas (OWASP ASVS 1.2.10): numbers stay numbers."""
+    import csv
+
+    writer = csv.writer(sys.stdout)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(
+            "'" + value if isinstance(value, str) and value[:1] in "=+-@\t\r\0" and value else value for value in row
+        )

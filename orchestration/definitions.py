@@ -1,0 +1,172 @@
+"""The code location Dagster loads, and the daily job run in this process."""
+
+import logging
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from orchestration.settings import PROJECT_ROOT, Settings, apply_environment
+
+DBT_DIR = PROJECT_ROOT / "dbt"
+# Each dbt run under Dagster leaves a folder with its manifest; this many are kept for looking into.
+KEPT_DBT_RUNS = 5
+
+daily_job = dg.define_asset_job(
+    "daily_job",
+    selection=dg.AssetSelection.all(),
+    description="Prices, usage and ledger.yaml in; checked, transformed and published out.",
+    executor_def=dg.in_process_executor,  # one DuckDB file has one writer
+)
+# Published by 06:00 UTC. In UTC, for schedules in local time lose or repeat a day when clocks change.
+daily_schedule = dg.ScheduleDefinition(
+    name="daily_job_every_morning", job=daily_job, cron_schedule="0 5 * * *", execution_timezone="UTC"
+)
+freshness = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of progress."""
+
+    kind: str  # step_started | step_done | step_failed | table_built | check_failed | message
+    name: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a daily run ended."""
+
+    success: bool
+    run_id: str
+
+
+class _Progress(logging.Handler):
+    """Hands the events of a run to the listener of `run_daily_job`; silent for runs that Dagster started itself."""
+
+    listener: Callable[[Event], None] | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.listener is None:
+            return
+        meta: dict[str, Any] = getattr(record, "dagster_meta", {})
+        event: dg.DagsterEvent | None = meta.get("dagster_event")
+        step = str(meta.get("step_key") or "")
+        if event is None:
+            if record.levelno >= logging.INFO and step:
+                self.listener(Event("message", step, str(meta.get("orig_message", ""))))
+        elif event.event_type is dg.DagsterEventType.STEP_START:
+            self.listener(Event("step_started", step))
+        elif event.event_type is dg.DagsterEventType.STEP_SUCCESS:
+            self.listener(Event("step_done", step))
+        elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            self.listener(Event("step_failed", step, _reason(event)))
+        elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
+            self.listener(Event("table_built", "/".join(event.asset_key.path)))
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                name = f"{'/'.join(check.asset_key.path)}: {check.check_name}"
+                self.listener(Event("check_failed", name, check.description or ""))
+
+
+_progress = _Progress()
+
+
+@dg.logger(description="Progress for the command line; silent under the web server.")
+def progress(_: dg.InitLoggerContext) -> logging.Logger:
+    """A logger whose one handler is `_progress`."""
+    logger = logging.Logger("inference_ledger.progress")
+    logger.addHandler(_progress)
+    return logger
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """All assets, checks, the daily job and its schedule."""
+    found = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+    own = dg.Definitions(
+        jobs=[daily_job],
+        schedules=[daily_schedule],
+        executor=dg.in_process_executor,
+        loggers={"progress": progress, "console": dg.colored_console_logger},
+    )
+    return dg.Definitions.merge(found, own).map_asset_specs(
+        func=lambda spec: spec.replace_attributes(freshness_policy=freshness)
+    )
+
+
+def run_daily_job(
+    settings: Settings,
+    *,
+    as_of: date | None = None,
+    accept_smaller: tuple[str, ...] = (),
+    listener: Callable[[Event], None] | None = None,
+) -> RunOutcome:
+    """Runs `daily_job` in this process on the folders of `settings`.
+
+    Args:
+        settings: from `load_settings`.
+        as_of: last UTC day of the marts; None for yesterday.
+        accept_smaller: price sources whose next snapshot may be much smaller than the last one.
+        listener: called with each event, for progress on screen.
+    """
+    apply_environment(settings)
+    (settings.data_dir / "dagster").mkdir(parents=True, exist_ok=True)
+    prepare_dbt()
+    job = defs().get_repository_def().get_job("daily_job")
+    _progress.listener = listener
+    try:
+        with dg.DagsterInstance.get() as instance:
+            result = job.execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                run_config={
+                    "loggers": {"progress": {"config": {}}},
+                    "ops": {
+                        "raw__price_records": {"config": {"accept_smaller": list(accept_smaller)}},
+                        "raw__ledger_run": {"config": {"date": as_of.isoformat() if as_of else ""}},
+                    },
+                },
+            )
+    finally:
+        _progress.listener = None
+        remove_old_dbt_runs()
+    return RunOutcome(success=result.success, run_id=result.run_id)
+
+
+def prepare_dbt() -> None:
+    """Parses the dbt project when its manifest is missing or older than a project file: Dagster loads the manifest."""
+    manifest = DBT_DIR / "target" / "manifest.json"
+    folders = ("models", "macros", "seeds", "tests")
+    files = [path for folder in folders for path in (DBT_DIR / folder).rglob("*") if path.is_file()]
+    newest = max(path.stat().st_mtime for path in [DBT_DIR / "dbt_project.yml", DBT_DIR / "profiles.yml", *files])
+    if not manifest.exists() or manifest.stat().st_mtime < newest:
+        dbt = Path(sys.executable).with_name("dbt")
+        subprocess.run([dbt, "--quiet", "parse", "--profiles-dir", "."], cwd=DBT_DIR, check=True)  # noqa: S603
+
+
+def remove_old_dbt_runs() -> None:
+    """Keeps the folders of the last few dbt runs; each holds some megabytes."""
+    runs = sorted(
+        (path for path in (DBT_DIR / "target").glob("*-*") if path.is_dir()),
+        key=lambda path: path.stat().st_mtime,
+    )
+    for path in runs[:-KEPT_DBT_RUNS]:
+        if time.time() - path.stat().st_mtime > timedelta(hours=1).total_seconds():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error else ""

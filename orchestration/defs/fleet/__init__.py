@@ -1,0 +1,1 @@
+"""ledger.yaml in the raw room."""

@@ -1,0 +1,58 @@
+"""ledger.yaml in the raw room, and the window of the run."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+from orchestration.settings import load_settings
+from orchestration.warehouse import Warehouse, write_ledger, write_run
+
+LEDGER_TABLES = ("ledger_deployments", "ledger_commitments", "ledger_usage_routes", "ledger_price_sources")
+
+
+@dg.multi_asset(
+    name="raw__ledger",
+    specs=[
+        dg.AssetSpec(["raw", table], group_name="raw", kinds={"python", "duckdb"}, owners=["team:platform"])
+        for table in LEDGER_TABLES
+    ],
+)
+def raw_ledger(context: dg.AssetExecutionContext):
+    """One row per entry of ledger.yaml; replaced whole."""
+    settings = load_settings()
+    with Warehouse(settings.warehouse_path).connect() as con:
+        write_ledger(con, settings.ledger)
+    counts = {
+        "ledger_deployments": len(settings.ledger.fleet),
+        "ledger_commitments": len(settings.ledger.commitments),
+        "ledger_usage_routes": sum(len(source.routes()) for source in settings.ledger.usage),
+        "ledger_price_sources": len(settings.ledger.prices.sources),
+    }
+    for table, count in counts.items():
+        yield dg.MaterializeResult(["raw", table], metadata={"dagster/row_count": count})
+
+
+class RunConfig(dg.Config):
+    """Which day the marts end with."""
+
+    date: str = ""  # YYYY-MM-DD, UTC; empty for yesterday
+
+
+@dg.asset(
+    key=["raw", "ledger_run"],
+    op_tags={"dagster/priority": "-1"},
+    group_name="raw",
+    kinds={"python", "duckdb"},
+    owners=["team:platform"],
+    deps=[["raw", table] for table in (*LEDGER_TABLES, "price_records", "vllm_samples", "litellm_requests")],
+)
+def raw__ledger_run(context: dg.AssetExecutionContext, config: RunConfig):
+    """One row: the run, its last day, and the first day it rebuilds (what changed, and at least three days)."""
+    settings = load_settings()
+    now = datetime.now(UTC)
+    as_of = date.fromisoformat(config.date) if config.date else now.date() - timedelta(days=1)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        window_start = write_run(con, run_id=context.run_id, started_at=now, as_of_date=as_of)
+    return dg.MaterializeResult(
+        metadata={"as_of_date": str(as_of), "window_start_date": str(window_start), "dagster/row_count": 1}
+    )

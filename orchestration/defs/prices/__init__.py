@@ -1,0 +1,1 @@
+"""Price snapshots, landed and loaded."""

@@ -1,0 +1,48 @@
+"""The published copy: what finance, BI and the report open."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from orchestration.publication import publish
+from orchestration.settings import PROJECT_ROOT, load_settings
+from orchestration.warehouse import Warehouse, clear_pending_days
+
+PUBLISHED = dg.AssetKey(["published", "inference_ledger"])
+MARTS = sorted(path.stem for path in (PROJECT_ROOT / "dbt" / "models" / "marts").rglob("*.sql"))
+
+
+@dg.asset(
+    key=PUBLISHED,
+    group_name="published",
+    kinds={"duckdb", "parquet"},
+    owners=["team:finance"],
+    deps=[dg.AssetKey(["marts", name]) for name in MARTS],
+)
+def published_inference_ledger(context: dg.AssetExecutionContext):
+    """The marts as one read-only DuckDB file, Parquet and a manifest; replaced only when the copy equals the marts."""
+    settings = load_settings()
+    manifest = publish(settings, run_id=context.run_id, published_at=datetime.now(UTC))
+    with Warehouse(settings.warehouse_path).connect() as con:
+        clear_pending_days(con)
+    return dg.MaterializeResult(
+        metadata={
+            "as_of_date": manifest["as_of_date"],
+            "tables": {table["name"]: table["row_count"] for table in manifest["tables"]},
+            "database_sha256": manifest["database"]["sha256"],
+            "path": str(settings.published_database),
+        }
+    )
+
+
+@dg.asset_check(asset=PUBLISHED, description="The published file opens read-only and holds the run its manifest names.")
+def published_file_opens() -> dg.AssetCheckResult:
+    """Opens what a reader opens."""
+    from orchestration.publication import open_published
+
+    settings = load_settings()
+    with open_published(settings) as con:
+        run_id, tables = con.execute(
+            "select any_value(run_id), (select count(*) from information_schema.tables) from ledger_run"
+        ).fetchone()
+    return dg.AssetCheckResult(passed=tables == len(MARTS) + 1, metadata={"run_id": run_id, "tables": tables})

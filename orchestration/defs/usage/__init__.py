@@ -1,0 +1,1 @@
+"""Metric scrapes and serving logs."""

@@ -1,0 +1,95 @@
+"""Token counts: scraped metric pages, and serving logs read in bulk."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from orchestration.metric_scrapes import scrape_all
+from orchestration.settings import load_settings
+from orchestration.warehouse import USAGE_TABLES, Warehouse, load_usage
+
+
+@dg.asset(
+    key=["landing", "vllm_metrics"],
+    group_name="landing",
+    kinds={"python"},
+    owners=["team:platform"],
+    check_specs=[
+        dg.AssetCheckSpec("every_endpoint_answered", asset=dg.AssetKey(["landing", "vllm_metrics"])),
+    ],
+)
+def landing_vllm_metrics(context: dg.AssetExecutionContext):
+    """One /metrics page per endpoint that ledger.yaml gives as a url, scraped by the run itself."""
+    outcome = scrape_all(load_settings(), now=datetime.now(UTC))
+    for failure in outcome.failures:
+        context.log.warning(failure)
+    yield dg.MaterializeResult(metadata={"scraped": outcome.scraped, "failed": len(outcome.failures)})
+    yield dg.AssetCheckResult(
+        check_name="every_endpoint_answered",
+        passed=not outcome.failures,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(outcome.failures) or f"{outcome.scraped} endpoints",
+    )
+
+
+def _usage_asset(kind: str, deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
+    table = USAGE_TABLES[kind]
+    key = dg.AssetKey(["raw", table])
+
+    @dg.asset(
+        key=key,
+        description=f"Rows of kind {kind}: the new and changed files are read, and each file's rows replaced whole.",
+        group_name="raw",
+        kinds={"python", "duckdb"},
+        owners=["team:platform"],
+        deps=deps,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "files_pass_gate",
+                asset=key,
+                description="Great Expectations let each new file in; the rows of a refused one are left out.",
+            )
+        ],
+    )
+    def raw_usage(context: dg.AssetExecutionContext):
+        settings = load_settings()
+        now = datetime.now(UTC)
+        with Warehouse(settings.warehouse_path).connect() as con:
+            results = {
+                source.name: load_usage(con, source, settings, now=now, work_dir=settings.data_dir / "tmp")
+                for source in settings.ledger.usage
+                if source.kind == kind
+            }
+        failures = [failure for result in results.values() for failure in result.failures]
+        for name, result in results.items():
+            context.log.info(
+                f"{name}: {result.record_count} rows from {result.file_count} new or changed files, "
+                f"{result.rejected_count} rejected"
+            )
+        yield dg.MaterializeResult(
+            metadata={
+                "files": sum(result.file_count for result in results.values()),
+                "unchanged_files": sum(result.unchanged_file_count for result in results.values()),
+                "partial_files": sum(result.partial_file_count for result in results.values()),
+                "records": sum(result.record_count for result in results.values()),
+                "rejected": sum(result.rejected_count for result in results.values()),
+            }
+        )
+        yield dg.AssetCheckResult(
+            check_name="files_pass_gate",
+            passed=not failures,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description="; ".join(failures) or "every new file is in",
+        )
+
+    return raw_usage
+
+
+raw_vllm_samples = _usage_asset("vllm_metrics", [dg.AssetKey(["landing", "vllm_metrics"])])
+raw_litellm_requests = _usage_asset("litellm", [])
+raw_usage_files = dg.AssetSpec(
+    ["raw", "usage_files"],
+    description="One row per log or scrape file read; written with the rows of the file.",
+    group_name="raw",
+    deps=[["raw", table] for table in USAGE_TABLES.values()],
+)

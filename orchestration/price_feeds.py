@@ -1,0 +1,97 @@
+"""From price sources to the raw room: land what is bundled, pull what is live, load what is landed.
+
+Each step can be repeated: landing keeps a snapshot once, and loading takes only entries the warehouse does not have,
+oldest first. So a killed run is finished by the next one, and an emptied warehouse is filled again from landing.
+"""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from orchestration.settings import Settings
+from orchestration.warehouse import LoadResult, known_fetches, load_price_entry
+from scrapers.errors import ScrapeError
+from scrapers.landing import EntryKind, LandedEntry, Landing
+from scrapers.prices.base import pull
+from scrapers.prices.registry import PRICE_SOURCES
+from scrapers.records import ParsedSnapshot
+from scrapers.snapshot import Origin
+
+logger = logging.getLogger(__name__)
+
+_FILE_TIME = "%Y%m%dT%H%M%SZ"
+
+
+def land_bundled(settings: Settings, name: str) -> int:
+    """Lands the dated snapshots of source `name` from the ledger's `prices.bundled` folders; returns how many are new.
+
+    A bundled file is `<folder>/<source>/<dataset>/<YYYYMMDDTHHMMSSZ>.<ext>`: its name says when the prices were true.
+    """
+    landing = Landing(settings.landing_dir)
+    known = {(entry.dataset, entry.fetched_at) for entry in landing.entries(name) if entry.origin is Origin.BUNDLED}
+    new = 0
+    for folder in settings.ledger.prices.bundled:
+        for path in sorted((settings.root / folder / name).glob("*/*")):
+            fetched_at = _file_time(path)
+            if fetched_at is None or (path.parent.name, fetched_at) in known:
+                continue
+            landing.land_files(name, path.parent.name, [path], fetched_at, Origin.BUNDLED)
+            new += 1
+    return new
+
+
+def pull_live(settings: Settings, name: str, *, now: datetime) -> list[LandedEntry]:
+    """Asks source `name` for each of its datasets; a dataset that fails lands as a failure and stops nothing."""
+    landing = Landing(settings.landing_dir)
+    options = settings.source_options(name)
+    source = PRICE_SOURCES[name]
+    return [pull(source, dataset, options, landing, now=now) for dataset in source.datasets(options)]
+
+
+def land_replay(settings: Settings, name: str, dataset: str, files: list[Path], fetched_at: datetime) -> LandedEntry:
+    """Lands a recorded answer as if it had been fetched at `fetched_at`."""
+    return Landing(settings.landing_dir).land_files(name, dataset, files, fetched_at, Origin.REPLAY)
+
+
+def load_landed(
+    con: duckdb.DuckDBPyConnection, settings: Settings, name: str, *, accept_smaller: bool = False
+) -> list[LoadResult]:
+    """Loads the landed entries of source `name` that the warehouse does not hold yet, oldest first."""
+    landing = Landing(settings.landing_dir)
+    known = known_fetches(con, name)
+    results = []
+    for entry in landing.entries(name):
+        if entry.entry_id in known:
+            continue
+        parsed, unreadable = _parse(landing, entry)
+        results.append(
+            load_price_entry(
+                con,
+                entry,
+                parsed,
+                work_dir=settings.data_dir / "tmp",
+                landing_path=entry.path.relative_to(settings.data_dir).as_posix(),
+                unreadable=unreadable,
+                accept_smaller=accept_smaller,
+            )
+        )
+    return results
+
+
+def _parse(landing: Landing, entry: LandedEntry) -> tuple[ParsedSnapshot | None, str | None]:
+    if entry.kind is not EntryKind.SNAPSHOT:
+        return None, None
+    try:
+        return PRICE_SOURCES[entry.source].parse(landing.open_snapshot(entry)), None
+    except ScrapeError as error:
+        return None, str(error)
+
+
+def _file_time(path: Path) -> datetime | None:
+    try:
+        return datetime.strptime(path.name.split(".", 1)[0], _FILE_TIME).replace(tzinfo=UTC)
+    except ValueError:
+        logger.warning("%s: a bundled snapshot is named by its UTC time, such as 20261001T000000Z.json", path)
+        return None

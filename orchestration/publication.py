@@ -1,0 +1,182 @@
+"""Publishing: what readers open is replaced whole, after every check, and never half-built.
+
+`data/published/` holds `inference_ledger.duckdb`, one Parquet file a table, and `manifest.json`. Each file is written
+beside its place, read back, and renamed over the old one, the manifest last: a reader that has the old file open keeps
+it, a new reader gets the new one, and a crash in between leaves a manifest whose hashes tell the truth.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+
+from orchestration.settings import Settings
+
+# DuckDB 2.0 writes files that no 1.x opens unless told otherwise; this one is read by 1.2 to 2.0.
+STORAGE_VERSION = "v1.2.0"
+CONTRACT_VERSION = 1
+
+
+class PublicationError(Exception):
+    """The copy does not hold what the warehouse holds; the files published before stay in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """One table of the manifest. `cost_usd` sums each money column named *_cost_usd or cost_usd, as decimal text."""
+
+    name: str
+    row_count: int
+    cost_usd: dict[str, str]
+    parquet_sha256: str
+
+
+def mart_tables(con: duckdb.DuckDBPyConnection, database: str) -> list[str]:
+    """Names of the tables to publish: all of the marts schema."""
+    return [
+        row[0]
+        for row in con.execute(
+            "select table_name from duckdb_tables() where database_name = ? and schema_name = 'marts' order by 1",
+            [database],
+        ).fetchall()
+    ]
+
+
+def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[str, object]:
+    """Copies the marts into `data/published` and returns the manifest.
+
+    Raises:
+        PublicationError: the copy differs from the warehouse, or there is nothing to publish.
+    """
+    target = settings.published_dir
+    (target / "parquet").mkdir(parents=True, exist_ok=True)
+    new_database = target / ".inference_ledger.duckdb.new"
+    for leftover in (*target.glob(".*.new*"), *(target / "parquet").glob(".*.new")):
+        leftover.unlink()
+    con = duckdb.connect()
+    con.execute("set timezone = 'UTC'")
+    try:
+        con.execute(f"attach {_quoted(settings.warehouse_path)} as warehouse (read_only)")
+        names = mart_tables(con, "warehouse")
+        if not names:
+            raise PublicationError("the warehouse holds no mart to publish")
+        con.execute(f"attach {_quoted(new_database)} as published (storage_version '{STORAGE_VERSION}')")
+        for name in names:
+            con.execute(f'create table published."{name}" as select * from warehouse.marts."{name}"')
+            _copy_comments(con, name)
+        run = con.execute("select as_of_date, started_at from warehouse.raw.ledger_run").fetchone()
+        if run is None:
+            raise PublicationError("the warehouse does not say which run it holds")
+        con.execute(
+            "create table published.ledger_run as select ?::varchar as run_id, ?::date as as_of_date, "
+            "?::timestamptz as published_at, ?::integer as contract_version",
+            [run_id, run[0], published_at, CONTRACT_VERSION],
+        )
+        con.execute("checkpoint published")
+        con.execute("detach published")
+        con.execute(f"attach {_quoted(new_database)} as copy (read_only)")
+        tables = []
+        for name in names:
+            totals = _totals(con, f'warehouse.marts."{name}"')
+            if _totals(con, f'copy."{name}"') != totals:
+                raise PublicationError(f"{name} differs between the warehouse and its published copy")
+            new_parquet = target / "parquet" / f".{name}.parquet.new"
+            con.execute(f'copy copy."{name}" to {_quoted(new_parquet)} (format parquet, compression zstd)')
+            tables.append(
+                PublishedTable(
+                    name=name,
+                    row_count=totals[0],
+                    cost_usd={column: str(total) for column, total in totals[1].items() if total is not None},
+                    parquet_sha256=_durable_sha256(new_parquet),
+                )
+            )
+    finally:
+        con.close()
+    manifest = {
+        "contract_version": CONTRACT_VERSION,
+        "run_id": run_id,
+        "as_of_date": str(run[0]),
+        "published_at": published_at.isoformat(),
+        "database": {"file": settings.published_database.name, "sha256": _durable_sha256(new_database)},
+        "tables": [asdict(table) for table in tables],
+    }
+    new_manifest = target / ".manifest.json.new"
+    new_manifest.write_text(json.dumps(manifest, indent=2) + "\n")
+    _durable_sha256(new_manifest)
+    new_database.replace(settings.published_database)
+    for table in tables:
+        (target / "parquet" / f".{table.name}.parquet.new").replace(target / "parquet" / f"{table.name}.parquet")
+    new_manifest.replace(target / "manifest.json")
+    _sync_folder(target)
+    for stale in set((target / "parquet").glob("*.parquet")) - {
+        target / "parquet" / f"{table.name}.parquet" for table in tables
+    }:
+        stale.unlink()
+    return manifest
+
+
+def open_published(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to the published file that can reach no other file, host or setting.
+
+    Raises:
+        FileNotFoundError: nothing has been published yet.
+    """
+    if not settings.published_database.exists():
+        raise FileNotFoundError(f"nothing is published in {settings.published_dir}; run `inference-ledger run` first")
+    con = duckdb.connect(str(settings.published_database), read_only=True)
+    con.execute("set timezone = 'UTC'")
+    con.execute("set enable_external_access = false")
+    con.execute("set lock_configuration = true")
+    return con
+
+
+def _copy_comments(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Carries dbt's descriptions over, so that a client shows units beside the columns."""
+    table = con.execute(
+        "select comment from duckdb_tables() "
+        "where database_name = 'warehouse' and schema_name = 'marts' and table_name = ?",
+        [name],
+    ).fetchone()
+    if table and table[0]:
+        con.execute(f'comment on table published."{name}" is {_quoted(table[0])}')
+    for column, comment in con.execute(
+        "select column_name, comment from duckdb_columns() where database_name = 'warehouse' "
+        "and schema_name = 'marts' and table_name = ? and comment is not null",
+        [name],
+    ).fetchall():
+        con.execute(f'comment on column published."{name}"."{column}" is {_quoted(comment)}')
+
+
+def _totals(con: duckdb.DuckDBPyConnection, table: str) -> tuple[int, dict[str, Decimal | None]]:
+    columns = [
+        row[0]
+        for row in con.execute(f"describe select * from {table}").fetchall()
+        if str(row[0]).endswith("cost_usd") and str(row[1]).startswith("DECIMAL")
+    ]
+    sums = "".join(f', sum("{column}")' for column in columns)
+    row = con.execute(f"select count(*){sums} from {table}").fetchone() or (0,)
+    return row[0], dict(zip(columns, row[1:], strict=True))
+
+
+def _durable_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        os.fsync(stream.fileno())
+    return digest
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _quoted(text: object) -> str:
+    return "'" + str(text).replace("'", "''") + "'"

@@ -1,0 +1,579 @@
+"""Readers of serving logs and metric scrapes: DuckDB in bulk, one allow-list of fields per format.
+
+What is not on an allow-list is never parsed into a column, so prompts, replies, keys and addresses cannot reach a
+table. A reader stages what it read into three temporary tables of the connection, which `warehouse.commit_usage`
+moves into the raw room once the gate has passed:
+
+* `staged_records`: rows of the target table (`raw.vllm_samples` or `raw.litellm_requests`);
+* `staged_files`: one row per file, as `raw.usage_files`;
+* `staged_rejects`: what could not be used, counted by file, reason and field; never a value.
+"""
+
+import gzip
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import duckdb
+
+from orchestration.settings import Settings, UsageSource
+
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+MAX_LINE_BYTES = 16 * 1024 * 1024
+MAX_TOKENS_PER_REQUEST = 100_000_000
+
+# Series kept from a /metrics page (reference: vLLM 0.6 to 0.33). Everything else on the page is passed over.
+VLLM_COUNTERS = (
+    "prompt_tokens",
+    "generation_tokens",
+    "prompt_tokens_cached",
+    "prefix_cache_hits",  # stands in for prompt_tokens_cached before it existed
+    "request_success",
+)
+VLLM_SUMS = ("request_prefill_time_seconds", "request_decode_time_seconds")
+
+# The allow-list of a LiteLLM standard logging payload: nested names, each leaf read as text and cast in SQL.
+LITELLM_FIELDS: Mapping[str, Any] = {
+    "id": None,
+    "litellm_call_id": None,
+    "trace_id": None,
+    "call_type": None,
+    "status": None,
+    "stream": None,
+    "model": None,
+    "model_group": None,
+    "model_id": None,
+    "startTime": None,
+    "endTime": None,
+    "completionStartTime": None,
+    "prompt_tokens": None,
+    "completion_tokens": None,
+    "total_tokens": None,
+    "response_cost": None,
+    "metadata": {
+        "user_api_key_team_id": None,
+        "usage_object": {
+            "prompt_tokens_details": {"cached_tokens": None},
+            "completion_tokens_details": {"reasoning_tokens": None},
+        },
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """One file to read. `file_id` survives a rename; `replica_key` and `scraped_at` are set for scrapes only."""
+
+    path: Path
+    file_id: str
+    size_bytes: int
+    modified_at: datetime
+    replica_key: str | None = None
+    scraped_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A file that could not even be opened or named; listed among the rejects."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What a usage source holds: new or changed files, unreadable ones, and how many were as before."""
+
+    changed: list[LogFile]
+    unreadable: list[UnreadableFile]
+    unchanged_count: int
+
+
+def discover(source: UsageSource, settings: Settings, known: Mapping[str, tuple[int, datetime]]) -> Discovery:
+    """Lists the files of `source` and leaves out those whose size and modification time are `known`.
+
+    Args:
+        source: an entry of the ledger's usage section.
+        settings: gives the folder relative paths start from, and where scraped pages land.
+        known: file path as stored in raw.usage_files -> (size in bytes, modification time).
+    """
+    if source.url is not None:
+        base, pattern = settings.landing_dir, f"vllm_metrics/{source.name}/**/*.prom"
+    else:
+        base, pattern = settings.root, source.path or ""
+        if Path(pattern).is_absolute():
+            base, pattern = Path(Path(pattern).anchor), str(Path(pattern).relative_to(Path(pattern).anchor))
+    changed: dict[str, LogFile] = {}
+    unreadable: list[UnreadableFile] = []
+    unchanged = 0
+    for path in sorted(base.glob(pattern)):
+        if not path.is_file():  # a FIFO or folder that happens to match
+            continue
+        stat = path.stat()
+        modified_at = datetime.fromtimestamp(stat.st_mtime_ns // 1_000 / 1_000_000, UTC)
+        if known.get(str(path)) == (stat.st_size, modified_at):
+            unchanged += 1
+            continue
+        if source.kind == "vllm_metrics":
+            scraped_at = scrape_time(path.name)
+            if scraped_at is None:
+                unreadable.append(UnreadableFile(path, "file_name_has_no_utc_time_or_epoch"))
+                continue
+            replica = path.parents[1].name if source.url is not None else path.parent.relative_to(base).as_posix()
+            identity = hashlib.sha256(f"{source.name}|{replica}|{scraped_at.isoformat()}".encode()).hexdigest()
+            file = LogFile(path, identity[:32], stat.st_size, modified_at, replica, scraped_at)
+        else:
+            first_line = _first_line(path)
+            if first_line is None:
+                if stat.st_size:
+                    unreadable.append(UnreadableFile(path, "no_readable_first_line"))
+                continue
+            identity = hashlib.sha256(source.name.encode() + b"|" + first_line).hexdigest()
+            file = LogFile(path, identity[:32], stat.st_size, modified_at)
+        # The same content under two names (rotation in progress): the larger copy holds the other.
+        if (other := changed.get(file.file_id)) is None or other.size_bytes < file.size_bytes:
+            changed[file.file_id] = file
+    return Discovery(list(changed.values()), unreadable, unchanged)
+
+
+def scrape_time(file_name: str) -> datetime | None:
+    """The instant in a scrape's file name: `20261123T175427Z` or epoch seconds or milliseconds; None without one."""
+    if match := re.search(r"(\d{8}T\d{6})(?:\.\d+)?Z", file_name):
+        try:
+            return datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+    if match := re.search(r"(?<!\d)(1\d{9})(\d{3})?(?!\d)", file_name):
+        return datetime.fromtimestamp(int(match[1]) + int(match[2] or 0) / 1000, UTC)
+    return None
+
+
+def stage_vllm(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime) -> None:
+    """Reads scraped vLLM pages into the staging tables. A line cut by the end of the file is dropped and counted."""
+    _list_files(con, source, files, now)
+    names = [f"vllm:{name}_total" for name in VLLM_COUNTERS] + [f"vllm:{name}_sum" for name in VLLM_SUMS]
+    created = [f"vllm:{name}_created" for name in (*VLLM_COUNTERS, *VLLM_SUMS)]
+    wanted = "^(" + "|".join(re.escape(name) for name in names + created) + r")\{|^process_start_time_seconds "
+    con.execute("""
+        create or replace temp table page_lines
+        (file_path varchar, line varchar, is_cut boolean)
+    """)
+    query = """
+        insert into page_lines
+        with pages as (
+            select filename as file_path, content, right(content, 1) <> chr(10) as is_cut from read_text(?)
+        ),
+        lines as (
+            select file_path, is_cut, unnest(string_split(regexp_replace(content, '[^\n]*$', ''), chr(10))) as line
+            from pages
+        )
+        select file_path, line, false from lines where regexp_matches(line, ?)
+        union all
+        select file_path, null, true from pages where is_cut
+    """
+    _by_file_where_it_fails(con, query, [file.path for file in files], (wanted,))
+    con.execute(
+        r"""
+        create or replace temp table page_series as
+        select
+            file_path,
+            regexp_extract(line, '^([^ {]+)', 1) as metric_name,
+            nullif(regexp_extract(line, '[{,]engine="((?:[^"\\]|\\.)*)"', 1), '') as engine,
+            nullif(regexp_extract(line, '[{,]model_name="((?:[^"\\]|\\.)*)"', 1), '') as model_name,
+            nullif(regexp_extract(line, '[{,]finished_reason="((?:[^"\\]|\\.)*)"', 1), '') as label_value,
+            try_cast(regexp_extract(line, '^[^ {]+(?:\{.*\})? +(\S+)', 1) as double) as value
+        from page_lines
+        where not is_cut
+        """
+    )
+    con.execute(
+        f"""
+        create or replace temp table staged_records as
+        with created as (
+            select file_path, metric_name, engine, model_name, label_value, to_timestamp(max(value)) as created_at
+            from page_series
+            where metric_name like '%\\_created' escape '\\' and isfinite(value) and value > 0
+            group by all
+        ),
+        started as (
+            select file_path, to_timestamp(max(value)) as started_at
+            from page_series
+            where metric_name = 'process_start_time_seconds' and isfinite(value) and value > 0
+            group by file_path
+        )
+        select
+            ? as source_name, files.file_id, files.replica_key, files.scraped_at,
+            cast(files.scraped_at as date) as usage_date,
+            series.metric_name, {_clean("series.engine")} as engine, {_clean("series.model_name")} as model_name,
+            {_clean("series.label_value")} as label_value, series.value,
+            created.created_at as series_created_at, started.started_at as process_started_at
+        from page_series as series
+        inner join input_files as files on series.file_path = files.file_path
+        left join created
+            on
+                series.file_path = created.file_path
+                and regexp_replace(series.metric_name, '_(total|sum)$', '_created') = created.metric_name
+                and series.engine is not distinct from created.engine
+                and series.model_name is not distinct from created.model_name
+                and series.label_value is not distinct from created.label_value
+        left join started on series.file_path = started.file_path
+        where
+            series.metric_name in (select unnest(?))
+            and series.model_name is not null
+            and isfinite(series.value) and series.value >= 0
+        """,
+        [source.name, names],
+    )
+    con.execute(
+        """
+        create or replace temp table staged_rejects as
+        select files.file_id, 'line_cut_short' as reason, cast(null as varchar) as field,
+            files.file_path || ', last line' as first_location, 1 as occurrences
+        from page_lines inner join input_files as files on page_lines.file_path = files.file_path
+        where is_cut
+        union all
+        select
+            files.file_id,
+            case when series.model_name is null then 'missing_label' else 'value_not_a_count' end,
+            case when series.model_name is null then 'model_name' else series.metric_name end,
+            min(files.file_path), count(*)
+        from page_series as series inner join input_files as files on series.file_path = files.file_path
+        where
+            series.metric_name in (select unnest(?))
+            and (series.model_name is null or coalesce(not isfinite(series.value) or series.value < 0, true))
+        group by 1, 2, 3
+        union all
+        select files.file_id, 'no_vllm_series', null, files.file_path, 1
+        from input_files as files
+        where
+            files.file_id not in (select staged.file_id from staged_records as staged)
+            and files.file_path not in (select failed.file_path from failed_files as failed)
+        """,
+        [names],
+    )
+    _finish_files(con, source, now)
+
+
+def stage_litellm(
+    con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime, work_dir: Path
+) -> None:
+    """Reads LiteLLM standard logging payloads (JSON Lines, plain, gzip or zstd) into the staging tables.
+
+    A file DuckDB cannot read to its end (an archive cut short, a line that breaks the reader) is read again line by
+    line up to the damage; only its allow-listed fields pass through a file in `work_dir`.
+    """
+    _list_files(con, source, files, now)
+    declared = ", ".join(f'"{name}" {_leaf_type(leaf)}' for name, leaf in LITELLM_FIELDS.items())
+    con.execute(f"create or replace temp table payloads (file_path varchar, {declared})")
+    columns = "{" + ", ".join(f"'{name}': '{_leaf_type(leaf)}'" for name, leaf in LITELLM_FIELDS.items()) + "}"
+    query = f"""
+        insert into payloads
+        select filename, {", ".join(f'"{name}"' for name in LITELLM_FIELDS)}
+        from read_json(
+            ?, format = 'newline_delimited', columns = {columns}, ignore_errors = true, filename = true,
+            compression = ?, maximum_object_size = {MAX_LINE_BYTES}
+        )
+    """
+    by_compression: dict[str, list[Path]] = {}
+    for file in files:
+        by_compression.setdefault(_compression(file.path), []).append(file.path)
+    for compression, paths in by_compression.items():
+        _by_file_where_it_fails(con, query, paths, (compression,))
+    for (path,) in con.execute("select file_path from failed_files").fetchall():
+        work_dir.mkdir(parents=True, exist_ok=True)
+        salvaged = work_dir / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}.jsonl"
+        try:
+            reason = _salvage(Path(path), salvaged)
+            con.execute(
+                query.replace("select filename,", "select cast(? as varchar),", 1),
+                [path, str(salvaged), "none"],
+            )
+            con.execute("update failed_files set reason = ?, is_partial = true where file_path = ?", [reason, path])
+        finally:
+            salvaged.unlink(missing_ok=True)
+    started_at = _instant("startTime")
+    tokens = {name: _is_count(name) for name in ("prompt_tokens", "completion_tokens")}
+    details = "metadata.usage_object"
+    con.execute(
+        f"""
+        create or replace temp table parsed as
+        select
+            files.file_id, payloads.file_path,
+            coalesce({_clean("id")}, {_clean("litellm_call_id")}) as request_id,
+            {_clean("litellm_call_id")} as call_id, {_clean("trace_id")} as trace_id,
+            {_clean("call_type")} as call_type, {_clean("status")} as status, try_cast(stream as boolean) as is_stream,
+            {_clean("model")} as model, {_clean("model_group")} as model_group, {_clean("model_id")} as model_id,
+            {_tenant("metadata.user_api_key_team_id")} as tenant,
+            {started_at} as started_at, {_instant("endTime")} as completed_at,
+            {_instant("completionStartTime")} as first_token_at,
+            {_count("prompt_tokens")} as prompt_tokens, {_count("completion_tokens")} as completion_tokens,
+            {_count("total_tokens")} as total_tokens,
+            {_count(f"{details}.prompt_tokens_details.cached_tokens")} as cached_tokens,
+            {_count(f"{details}.completion_tokens_details.reasoning_tokens")} as reasoning_tokens,
+            try_cast(response_cost as double) as reported_cost_usd,
+            case
+                when coalesce(id, litellm_call_id, startTime, status) is null then ['malformed_json', null]
+                when coalesce(id, litellm_call_id) is null then ['missing_field', 'id']
+                when startTime is null then ['missing_field', 'startTime']
+                when {started_at} is null then ['not_an_instant', 'startTime']
+                when {started_at} not between timestamptz '2020-01-01 00:00:00+00' and $latest
+                    then ['instant_out_of_range', 'startTime']
+                when not coalesce({tokens["prompt_tokens"]}, true) then ['not_a_token_count', 'prompt_tokens']
+                when not coalesce({tokens["completion_tokens"]}, true) then ['not_a_token_count', 'completion_tokens']
+            end as rejected
+        from payloads inner join input_files as files on payloads.file_path = files.file_path
+        """,
+        # A day of clock skew is forgiven; anything later is a wrong unit or a wrong clock.
+        {"latest": now + timedelta(days=1)},
+    )
+    con.execute("drop table payloads")
+    con.execute(
+        """
+        create or replace temp table staged_records as
+        select
+            ? as source_name, file_id, request_id, call_id, trace_id, call_type, status, is_stream, model,
+            model_group, model_id, tenant, started_at, completed_at, first_token_at,
+            cast(started_at as date) as usage_date, prompt_tokens, completion_tokens, total_tokens, cached_tokens,
+            reasoning_tokens, case when isfinite(reported_cost_usd) then reported_cost_usd end as reported_cost_usd
+        from parsed
+        where rejected is null
+        """,
+        [source.name],
+    )
+    con.execute(
+        """
+        create or replace temp table staged_rejects as
+        select file_id, rejected[1] as reason, rejected[2] as field,
+            any_value(file_path) as first_location, count(*) as occurrences
+        from parsed
+        where rejected is not null
+        group by all
+        """
+    )
+    for row in con.execute("""
+        select distinct parsed.file_id, parsed.file_path
+        from parsed where parsed.rejected[1] = 'malformed_json'
+    """).fetchall():
+        _locate_malformed(con, *row)
+    con.execute("drop table parsed")
+    _finish_files(con, source, now)
+
+
+def _list_files(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime) -> None:
+    con.execute("""
+        create or replace temp table input_files
+        (file_path varchar, file_id varchar, size_bytes bigint, modified_at timestamptz, replica_key varchar,
+        scraped_at timestamptz)
+    """)
+    con.execute("create or replace temp table failed_files (file_path varchar, reason varchar, is_partial boolean)")
+    con.execute(
+        "insert into input_files select unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?)",
+        [
+            [str(file.path) for file in files],
+            [file.file_id for file in files],
+            [file.size_bytes for file in files],
+            [file.modified_at for file in files],
+            [file.replica_key for file in files],
+            [file.scraped_at for file in files],
+        ],
+    )
+
+
+def _by_file_where_it_fails(
+    con: duckdb.DuckDBPyConnection, query: str, paths: list[Path], arguments: tuple[object, ...]
+) -> None:
+    """Runs `query` over all `paths` at once; when one breaks it, halves the list until the broken ones stand alone.
+
+    DuckDB's message may quote the line it failed on, so it is never kept.
+    """
+    if not paths:
+        return
+    try:
+        con.execute(query, [[str(path) for path in paths], *arguments])
+    except duckdb.Error:
+        if len(paths) == 1:
+            con.execute("insert into failed_files values (?, 'unreadable', false)", [str(paths[0])])
+            return
+        half = len(paths) // 2
+        _by_file_where_it_fails(con, query, paths[:half], arguments)
+        _by_file_where_it_fails(con, query, paths[half:], arguments)
+
+
+def _finish_files(con: duckdb.DuckDBPyConnection, source: UsageSource, now: datetime) -> None:
+    con.execute(
+        """
+        create or replace temp table staged_files as
+        with records as (
+            select file_id, count(*) as record_count, min(usage_date) as first_date, max(usage_date) as last_date
+            from staged_records group by file_id
+        ),
+        rejects as (select file_id, sum(occurrences) as rejected_count from staged_rejects group by file_id)
+        select
+            files.file_id, ? as source_name, ? as kind, files.file_path, files.size_bytes, files.modified_at,
+            records.first_date as first_usage_date, records.last_date as last_usage_date,
+            coalesce(records.record_count, 0) as record_count,
+            cast(coalesce(rejects.rejected_count, 0) as bigint) as rejected_count,
+            case when failed.file_path is null then 'loaded' when failed.is_partial then 'partial' else 'refused' end
+                as status,
+            failed.reason as message, cast(? as timestamptz) as loaded_at
+        from input_files as files
+        left join records on files.file_id = records.file_id
+        left join rejects on files.file_id = rejects.file_id
+        left join failed_files as failed on files.file_path = failed.file_path
+        """,
+        [source.name, source.kind, now],
+    )
+
+
+def _locate_malformed(con: duckdb.DuckDBPyConnection, file_id: str, file_path: str) -> None:
+    """Adds the line number of the first malformed line, and tells a line cut by the end of the file from the rest."""
+    count = 0
+    first = 0
+    last_bad = 0
+    number = 0
+    ends_with_newline = True
+    try:
+        with _open(Path(file_path)) as stream:
+            for number, line in enumerate(_lines(stream), start=1):
+                ends_with_newline = line.endswith(b"\n")
+                if line.strip() and not _is_payload(line):
+                    count, first, last_bad = count + 1, first or number, number
+    except (OSError, EOFError, zlib.error):
+        return  # a cut archive: already told as partial
+    if not count:
+        return
+    cut = int(last_bad == number and not ends_with_newline)
+    con.execute(
+        """
+        update staged_rejects set first_location = ?, occurrences = occurrences - ?
+        where file_id = ? and reason = 'malformed_json'
+        """,
+        [f"{file_path}, line {first}", cut, file_id],
+    )
+    con.execute("delete from staged_rejects where file_id = ? and occurrences = 0", [file_id])
+    if cut:
+        con.execute(
+            "insert into staged_rejects values (?, 'line_cut_short', null, ?, 1)",
+            [file_id, f"{file_path}, line {number}"],
+        )
+
+
+def _salvage(path: Path, target: Path) -> str:
+    """Copies the allow-listed fields of every whole line of a damaged file; returns why the file is damaged."""
+    reason = "read_line_by_line"
+    with target.open("w", encoding="utf-8") as out:
+        try:
+            with _open(path) as stream:
+                for line in _lines(stream):
+                    try:
+                        content = json.loads(line)
+                    except ValueError:
+                        content = None
+                    kept = _project(content, LITELLM_FIELDS) if isinstance(content, dict) else None
+                    # A bad line stays a bad line, so that the reader counts it; its text does not pass.
+                    out.write((json.dumps(kept) if kept is not None else "x") + "\n")
+        except EOFError:
+            reason = "archive_cut_short"
+        except (OSError, zlib.error):
+            reason = "archive_damaged"
+    return reason
+
+
+def _project(content: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, leaf in fields.items():
+        value = content.get(name)
+        if leaf is None:
+            kept[name] = value if isinstance(value, str | int | float | bool) else None
+        elif isinstance(value, dict):
+            kept[name] = _project(value, leaf)
+    return kept
+
+
+def _leaf_type(leaf: Mapping[str, Any] | None) -> str:
+    if leaf is None:
+        return "VARCHAR"
+    return "STRUCT(" + ", ".join(f"{name} {_leaf_type(inner)}" for name, inner in leaf.items()) + ")"
+
+
+def _clean(column: str) -> str:
+    """SQL: the text without control characters, at most 128 characters; null for empty and for sentinel words."""
+    cleaned = f"left(regexp_replace({column}, '[\\x00-\\x1f\\x7f]', '', 'g'), 128)"
+    return f"nullif(nullif(nullif({cleaned}, ''), 'None'), 'NULL')"
+
+
+def _tenant(column: str) -> str:
+    """SQL: a tenant name; one that is an e-mail address is replaced by a stable digest, for it is personal data."""
+    return f"case when contains({column}, '@') then 'sha256:' || left(sha256({column}), 16) else {_clean(column)} end"
+
+
+def _is_count(column: str) -> str:
+    """SQL: whether the text is a whole number of tokens; null when the field is absent."""
+    number = f"try_cast({column} as double)"
+    return (
+        f"case when {column} is not null then coalesce({number} between 0 and {MAX_TOKENS_PER_REQUEST} "
+        f"and {number} = floor({number}), false) end"
+    )
+
+
+def _count(column: str) -> str:
+    """SQL: the text as a number of tokens; null when it is absent or no whole number."""
+    return f"case when {_is_count(column)} then cast(cast({column} as double) as bigint) end"
+
+
+def _instant(column: str) -> str:
+    """SQL: an instant written as epoch seconds or milliseconds, or as ISO text; text without a zone is UTC."""
+    number = f'try_cast("{column}" as double)'
+    return (
+        f"case when {number} between 1e9 and 1e10 then to_timestamp({number}) "
+        f"when {number} between 1e12 and 1e13 then to_timestamp({number} / 1e3) "
+        f'when {number} is null then try_cast("{column}" as timestamptz) end'
+    )
+
+
+def _compression(path: Path) -> str:
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    if magic.startswith(GZIP_MAGIC):
+        return "gzip"
+    return "zstd" if magic == ZSTD_MAGIC else "none"
+
+
+def _open(path: Path) -> BinaryIO:
+    return gzip.open(path) if _compression(path) == "gzip" else path.open("rb")  # type: ignore[return-value]
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines of at most MAX_LINE_BYTES; a longer one comes as one empty object, its rest passed over."""
+    while line := stream.readline(MAX_LINE_BYTES):
+        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while (rest := stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                pass
+            line = b"x\n"
+        yield line
+
+
+def _is_payload(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _first_line(path: Path) -> bytes | None:
+    """The first line that is not blank, decompressed; None when there is none or the file cannot be read."""
+    if _compression(path) == "zstd":  # the standard library reads no zstd: known by its head as stored
+        with path.open("rb") as raw:
+            return raw.read(4096)
+    try:
+        with _open(path) as stream:
+            return next((line for line in _lines(stream) if line.strip()), None)
+    except (OSError, EOFError, zlib.error):
+        return None

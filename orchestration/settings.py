@@ -1,0 +1,471 @@
+"""`ledger.yaml` and the environment, read once and validated.
+
+The only module that reads environment variables. A mistake in the file raises `ConfigError`, whose text names the
+file, the line, the path of the field (`fleet[1].pricing.commitment`) and the remedy; all mistakes are listed at once.
+"""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from scrapers.prices.base import SourceOptions
+from scrapers.prices.registry import PRICE_SOURCES
+
+PROJECT_ROOT = Path(__file__).parents[1]
+
+CONFIG_ENV = "LEDGER_CONFIG"
+DATA_DIR_ENV = "LEDGER_DATA_DIR"
+WAREHOUSE_ENV = "LEDGER_WAREHOUSE"
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")
+
+
+class ConfigError(Exception):
+    """`ledger.yaml` is missing or wrong. `problems` holds one readable line per mistake."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
+        self.path = path
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n".join([f"{path}: {count}", *(f"  {problem}" for problem in problems)]))
+
+
+def _utc(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("write an instant in UTC, such as 2026-09-01T00:00Z, or a date") from None
+        if value.tzinfo is None:
+            if value.time() != datetime.min.time():
+                raise ValueError("has no time zone; add Z for UTC, such as 2026-09-01T06:00Z")
+            value = value.replace(tzinfo=UTC)
+        value = value.astimezone(UTC)
+    return value
+
+
+def _name(value: object) -> object:
+    if isinstance(value, str) and not _NAME.match(value):
+        raise ValueError("use letters, digits and . _ : / - only, at most 100 characters")
+    return value
+
+
+UtcInstant = Annotated[datetime, BeforeValidator(_utc)]
+Name = Annotated[str, BeforeValidator(_name)]
+Rate = Annotated[Decimal, Field(gt=0, max_digits=14, decimal_places=8)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+
+class PriceSourceSection(_Section):
+    """`prices.sources.<name>`: what to ask of one price source."""
+
+    enabled: bool = True
+    regions: tuple[Name, ...] = ()
+    base_url: str | None = None
+    api_key_env: str | None = None
+
+    @model_validator(mode="after")
+    def _loopback_only_for_http(self) -> "PriceSourceSection":
+        if self.base_url is not None:
+            parts = urlsplit(self.base_url)
+            if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+                raise ValueError("base_url must be https; plain http is allowed for this machine only")
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("base_url must look like https://host/path")
+        return self
+
+
+class PricesSection(_Section):
+    """`prices`: which sources to pull, and dated snapshots to start from."""
+
+    bundled: tuple[Path, ...] = ()
+    stale_after_hours: int = Field(default=48, ge=1)
+    sources: dict[str, PriceSourceSection] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_sources(cls, value: Any) -> Any:
+        """`oci:` with nothing behind it means `oci: {}`."""
+        if isinstance(value, dict) and isinstance(value.get("sources"), dict):
+            value = {**value, "sources": {key: entry or {} for key, entry in value["sources"].items()}}
+        return value
+
+    @model_validator(mode="after")
+    def _known_sources(self) -> "PricesSection":
+        for name in self.sources:
+            if name not in PRICE_SOURCES:
+                raise ValueError(
+                    f"unknown price source {name!r}{_suggest(name, PRICE_SOURCES)}; "
+                    f"known: {', '.join(sorted(PRICE_SOURCES))}"
+                )
+        return self
+
+
+class PricingSection(_Section):
+    """`fleet[].pricing`: how the entry's instances are bought."""
+
+    model: Literal["on_demand", "spot", "reserved"]
+    commitment: Name | None = None
+    rate_usd_per_gpu_hour: Rate | None = None
+
+    @model_validator(mode="after")
+    def _commitment_goes_with_reserved(self) -> "PricingSection":
+        if (self.model == "reserved") != (self.commitment is not None):
+            raise ValueError("a reserved entry names its commitment, and only a reserved entry does")
+        if self.model == "reserved" and self.rate_usd_per_gpu_hour is not None:
+            raise ValueError("the rate of a reserved entry belongs to its commitment")
+        return self
+
+
+class FleetEntry(_Section):
+    """`fleet[]`: instances of one deployment bought one way, from an instant to another (exclusive, UTC)."""
+
+    deployment: Name
+    model: Name
+    provider: Name
+    region: Name
+    instance_type: Annotated[str, Field(min_length=1, max_length=100)]
+    replicas: int = Field(ge=1, le=100_000)
+    gpus_per_replica: Decimal | None = Field(default=None, gt=0, le=1024)
+    pricing: PricingSection
+    from_: UtcInstant = Field(alias="from")
+    to: UtcInstant | None = None
+
+    @model_validator(mode="after")
+    def _interval(self) -> "FleetEntry":
+        if self.to is not None and self.to <= self.from_:
+            raise ValueError("`to` must be later than `from`")
+        return self
+
+
+class Commitment(_Section):
+    """`commitments[]`: instances paid for whether used or not."""
+
+    id: Name
+    provider: Name
+    region: Name
+    instance_type: Annotated[str, Field(min_length=1, max_length=100)]
+    count: int = Field(ge=1, le=100_000)
+    term_months: Literal[12, 36]
+    payment_option: Literal["no_upfront", "partial_upfront", "all_upfront"] = "no_upfront"
+    rate_usd_per_gpu_hour: Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=8)] | None = None
+    upfront_usd: Decimal | None = Field(default=None, ge=0, max_digits=18, decimal_places=2)
+    from_: UtcInstant = Field(alias="from")
+
+    @model_validator(mode="after")
+    def _rate_is_complete(self) -> "Commitment":
+        needs_upfront = self.payment_option != "no_upfront"
+        if needs_upfront and (self.rate_usd_per_gpu_hour is None) != (self.upfront_usd is None):
+            raise ValueError(
+                f"{self.payment_option} needs both rate_usd_per_gpu_hour (0 is allowed) and upfront_usd, or neither"
+            )
+        if not needs_upfront and self.upfront_usd is not None:
+            raise ValueError("no_upfront takes no upfront_usd")
+        return self
+
+    @property
+    def to(self) -> datetime:
+        """The end of the term, exclusive: the same day and time `term_months` later."""
+        month = self.from_.month - 1 + self.term_months
+        year, month = self.from_.year + month // 12, month % 12 + 1
+        for day in (self.from_.day, 28):
+            try:
+                return self.from_.replace(year=year, month=month, day=day)
+            except ValueError:  # 29 February
+                continue
+        raise AssertionError("unreachable: the 28th exists in every month")
+
+
+class UsageSource(_Section):
+    """`usage[]`: where token counts come from, and which deployment they belong to."""
+
+    name: Name
+    kind: Literal["vllm_metrics", "litellm"]
+    path: str | None = None
+    url: str | None = None
+    deployment: Name | None = None
+    deployments: dict[str, Name] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "UsageSource":
+        if (self.path is None) == (self.url is None):
+            raise ValueError("give either a path or a url")
+        if self.url is not None and self.kind != "vllm_metrics":
+            raise ValueError("only kind vllm_metrics is scraped from a url; give a path")
+        if (self.deployment is None) == (not self.deployments):
+            raise ValueError("give either `deployment`, or `deployments` as a map from model to deployment")
+        return self
+
+    def routes(self) -> dict[str, str]:
+        """Model name (or `*`) to deployment."""
+        return {"*": self.deployment} if self.deployment is not None else dict(self.deployments)
+
+
+class Ledger(_Section):
+    """The whole of `ledger.yaml`."""
+
+    prices: PricesSection = PricesSection()
+    fleet: tuple[FleetEntry, ...] = ()
+    commitments: tuple[Commitment, ...] = ()
+    usage: tuple[UsageSource, ...] = ()
+
+    SAME_WITHIN_DEPLOYMENT: ClassVar = ("model", "provider", "region", "instance_type", "gpus_per_replica")
+
+    def cross_problems(self) -> list[tuple[tuple[str | int, ...], str]]:
+        """Mistakes that need more than one section to see: path of the field, and the message."""
+        problems: list[tuple[tuple[str | int, ...], str]] = []
+        commitments = {commitment.id: commitment for commitment in self.commitments}
+        first: dict[str, FleetEntry] = {}
+        for index, entry in enumerate(self.fleet):
+            known = first.setdefault(entry.deployment, entry)
+            problems += [
+                (
+                    ("fleet", index, field),
+                    f"deployment {entry.deployment!r} has {field} {getattr(known, field)!r} in an earlier entry; "
+                    "give other hardware or another model a deployment name of its own",
+                )
+                for field in self.SAME_WITHIN_DEPLOYMENT
+                if getattr(entry, field) != getattr(known, field)
+            ]
+            if (wanted := entry.pricing.commitment) is not None:
+                field_path = ("fleet", index, "pricing", "commitment")
+                commitment = commitments.get(wanted)
+                if commitment is None:
+                    problems.append((field_path, f"no commitment {wanted!r}{_suggest(wanted, commitments)}"))
+                elif (entry.provider, entry.region, entry.instance_type) != (
+                    commitment.provider,
+                    commitment.region,
+                    commitment.instance_type,
+                ):
+                    problems.append(
+                        (
+                            field_path,
+                            f"commitment {wanted!r} is for {commitment.provider} {commitment.region} "
+                            f"{commitment.instance_type}, "
+                            f"not for {entry.provider} {entry.region} {entry.instance_type}",
+                        )
+                    )
+        problems += _repeated(("commitments", "id"), [commitment.id for commitment in self.commitments])
+        problems += _repeated(("usage", "name"), [source.name for source in self.usage])
+        for index, source in enumerate(self.usage):
+            problems += [
+                (("usage", index), f"no deployment {name!r} in fleet{_suggest(name, first)}")
+                for name in source.routes().values()
+                if name not in first
+            ]
+        return problems
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The ledger, and the folders one run works in."""
+
+    ledger: Ledger
+    config_path: Path
+    data_dir: Path
+
+    @property
+    def root(self) -> Path:
+        """Folder of `ledger.yaml`: its relative paths start here."""
+        return self.config_path.parent
+
+    @property
+    def landing_dir(self) -> Path:
+        """Immutable answers of price sources and scraped metric pages."""
+        return self.data_dir / "landing"
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The pipeline's own DuckDB file; readers never open it."""
+        return self.data_dir / "warehouse.duckdb"
+
+    @property
+    def published_dir(self) -> Path:
+        """What readers open."""
+        return self.data_dir / "published"
+
+    @property
+    def published_database(self) -> Path:
+        """The read-only DuckDB file for finance."""
+        return self.published_dir / "inference_ledger.duckdb"
+
+    def source_options(self, name: str) -> SourceOptions:
+        """Options of one price source, its key taken from the environment variable the ledger names."""
+        section = self.ledger.prices.sources[name]
+        return SourceOptions(
+            regions=section.regions,
+            base_url=section.base_url,
+            api_key=os.environ.get(section.api_key_env) if section.api_key_env else None,
+        )
+
+    def enabled_price_sources(self) -> list[str]:
+        """Names of the price sources to pull, in the ledger's order."""
+        return [name for name, section in self.ledger.prices.sources.items() if section.enabled]
+
+
+def load_settings(config_path: Path | None = None, data_dir: Path | None = None) -> Settings:
+    """Reads and validates `ledger.yaml`.
+
+    Args:
+        config_path: defaults to the environment variable LEDGER_CONFIG, else `ledger.yaml` in the current folder.
+        data_dir: defaults to LEDGER_DATA_DIR, else `data` beside the configuration file.
+
+    Raises:
+        ConfigError: the file cannot be read or holds mistakes.
+    """
+    path = (config_path or Path(os.environ.get(CONFIG_ENV, "ledger.yaml"))).resolve()
+    chosen = data_dir or (Path(os.environ[DATA_DIR_ENV]) if DATA_DIR_ENV in os.environ else None)
+    return Settings(
+        ledger=read_ledger(path),
+        config_path=path,
+        data_dir=(chosen or path.parent / "data").resolve(),
+    )
+
+
+def read_ledger(path: Path) -> Ledger:
+    """Returns the validated content of `path`; raises `ConfigError` with every mistake found."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(path, [f"cannot be read ({error.strerror}); give the file with --config FILE"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, [f"is not UTF-8 text (byte {error.start})"]) from None
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer types
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(path, [f"{where}not valid YAML: {getattr(error, 'problem', error)}"]) from None
+    if content is None:
+        raise ConfigError(path, ["is empty; see the example ledger.yaml of the project"])
+    try:
+        ledger = Ledger.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(
+            path, [_problem(node, tuple(item["loc"]), _message(item)) for item in error.errors()]
+        ) from None
+    if problems := ledger.cross_problems():
+        raise ConfigError(path, [_problem(node, where, message) for where, message in problems])
+    return ledger
+
+
+def apply_environment(settings: Settings) -> None:
+    """Tells the libraries and child processes of this run its folders, and to send nothing home.
+
+    DAGSTER_HOME and PATH are the user's own when set: the `dbt` of this environment is put first.
+    """
+    os.environ.update(
+        {
+            CONFIG_ENV: str(settings.config_path),
+            DATA_DIR_ENV: str(settings.data_dir),
+            WAREHOUSE_ENV: str(settings.warehouse_path),
+            "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(settings.data_dir / "dagster")),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+            "DO_NOT_TRACK": "1",
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+            "GX_ANALYTICS_ENABLED": "false",
+            "TQDM_DISABLE": "1",
+        }
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that leaves numbers with a point, and instants, as text: Decimal and UTC are made from the text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[-1] not in {"float", "timestamp"}]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _no_duplicates(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+        seen.add(key.value)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep)
+
+
+_Loader.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
+    lambda loader, node: _no_duplicates(loader, node, deep=True),
+)
+
+
+def _repeated(where: tuple[str, str], names: list[str]) -> list[tuple[tuple[str | int, ...], str]]:
+    return [
+        ((where[0], index, where[1]), f"{name!r} is used twice; {where[1]}s must differ")
+        for index, name in enumerate(names)
+        if name in names[:index]
+    ]
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    if item["type"] == "extra_forbidden":
+        return f"unknown field{_suggest(str(item['loc'][-1]), _fields_at(item['loc'][:-1]))}"
+    if item["type"] == "missing":
+        return "is missing"
+    text = str(item["msg"]).removeprefix("Value error, ")
+    text = text[0].lower() + text[1:]
+    shown = item.get("input")
+    return f"{text} (got {shown!r})" if isinstance(shown, str | int | bool) else text
+
+
+def _fields_at(location: tuple[str | int, ...]) -> list[str]:
+    """The field names allowed at a place of the file, for suggestions."""
+    section: Any = Ledger
+    for step in location:
+        if isinstance(step, int) or section is None:
+            continue
+        if section is PricesSection and step == "sources":
+            section = PriceSourceSection
+        elif section is PriceSourceSection:
+            continue
+        else:
+            section = {
+                "prices": PricesSection,
+                "fleet": FleetEntry,
+                "pricing": PricingSection,
+                "commitments": Commitment,
+                "usage": UsageSource,
+            }.get(step)
+    return [] if section is None else [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _problem(node: yaml.Node | None, location: tuple[str | int, ...], message: str) -> str:
+    """`line 12, fleet[1].pricing.model: message`."""
+    path, line = "", None
+    for step in location:
+        path += f"[{step}]" if isinstance(step, int) else (f".{step}" if path else step)
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        elif isinstance(node, yaml.MappingNode):
+            match = next(((key, value) for key, value in node.value if key.value == str(step)), None)
+            node = match[1] if match else None
+            line = match[0].start_mark.line + 1 if match else line
+        else:
+            node = None
+    return f"{f'line {line}, ' if line else ''}{path or 'the file'}: {message}"

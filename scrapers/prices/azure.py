@@ -1,0 +1,254 @@
+"""Azure retail prices of GPU virtual machines, per instance.
+
+Endpoint   GET https://prices.azure.com/api/retail/prices, api-version 2023-01-01-preview (the one with savings plans),
+           `$filter` on service and region, one walk per region.
+Auth       none.
+Paging     `NextPageLink` until it is null, 1,000 items a page. Paging is by `$skip` over data that changes, so an item
+           can come twice (counted as duplicate); a repeated or short page refuses the walk.
+A row      one meter: Consumption (on demand, or Spot by the end of `meterName`), or Reservation; the savings plan
+           entries of a Consumption meter become rows of their own.
+Unit       USD per instance and `unitOfMeasure`, which says "1 Hour" on reservations too although their amount is the
+           total of the term. Kept as published; staging divides.
+Quirks     The GPU is named by `armSkuName` only. Windows shows in `productName`. Low Priority, Cloud Services,
+           Dedicated and DevTest meters are other products. All Standard_N* sizes are kept, so that a GPU size nobody
+           has heard of stays visible. Spot meters sometimes equal the on-demand price. A price may start in the future.
+Verified   2026-11-23 against a recording of 2026-10 (62 items, 7 fields) and a documented pair of items, not live.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from scrapers.errors import IncompleteSnapshotError, PermanentError, one_line
+from scrapers.http import HttpClient, parse_json
+from scrapers.landing import LandedEntry, Stage
+from scrapers.prices.base import (
+    Fetched,
+    PriceSource,
+    SourceOptions,
+    Unchanged,
+    drift,
+    expect_list,
+    expect_object,
+    json_payloads,
+)
+from scrapers.records import (
+    ParsedSnapshot,
+    PriceRecord,
+    Reason,
+    RecordCollector,
+    RejectedValueError,
+    instant,
+    optional_text,
+    price,
+    text,
+)
+from scrapers.snapshot import Snapshot
+
+_PATH = "/api/retail/prices"
+_API_VERSION = "2023-01-01-preview"
+# All VM meters of a region are a few pages; all regions together were about 150 pages in 2026.
+_PAGE_CAP = 200
+_REGION = re.compile(r"[a-z0-9]+", re.ASCII)
+_HOURLY = "1 Hour"
+
+
+class Azure(PriceSource):
+    """Microsoft's retail price API, virtual machines."""
+
+    name = "azure"
+    provider = "azure"
+    title = "Azure Retail Prices API"
+    docs = "https://learn.microsoft.com/rest/api/cost-management/retail-prices/azure-retail-prices"
+    base_url = "https://prices.azure.com"
+    default_regions = ("eastus",)
+
+    def datasets(self, options: SourceOptions) -> list[str]:
+        """Return one dataset per region, named as Azure names the region."""
+        return list(options.regions or self.default_regions)
+
+    def fetch(
+        self,
+        client: HttpClient,
+        dataset: str,
+        options: SourceOptions,
+        *,
+        stage: Stage,
+        previous: LandedEntry | None,
+    ) -> Fetched | Unchanged:
+        """Walk all pages of a region."""
+        if not _REGION.fullmatch(dataset):
+            raise PermanentError(f"{one_line(dataset)!r} is not an Azure region code", source=self.name)
+        url = self.address(options, _PATH)
+        params = {
+            "api-version": _API_VERSION,
+            "currencyCode": "'USD'",
+            "$filter": f"serviceName eq 'Virtual Machines' and armRegionName eq '{dataset}'",
+        }
+        links: set[str] = set()
+        contents: set[str] = set()
+        item_count = 0
+        for number in range(1, _PAGE_CAP + 1):
+            answer = client.get(url, params=params)
+            name = f"page-{number:03}"
+            page = expect_object(parse_json(answer.body, source=self.name, place=name), source=self.name, place=name)
+            items = self._whole_page(page, place=name)
+            item_count += len(items)
+            content = hashlib.sha256(json.dumps(items, default=str).encode()).hexdigest()
+            if items and content in contents:
+                raise IncompleteSnapshotError(
+                    f"{dataset} {name} repeats an earlier page, so others were lost; fetch again", source=self.name
+                )
+            contents.add(content)
+            stage.keep(
+                f"{name}.json",
+                answer.body,
+                url=answer.url,
+                params=answer.params,
+                status=answer.status,
+                headers=answer.headers,
+            )
+            link = page["NextPageLink"]
+            if not link:
+                if not item_count:
+                    raise IncompleteSnapshotError(
+                        f"{dataset}: no virtual machine is listed; region codes are lower case without blanks, as in "
+                        "eastus2",
+                        source=self.name,
+                    )
+                return Fetched()
+            if not isinstance(link, str):
+                raise drift(self.name, name, "field 'NextPageLink' is not text")
+            if not items or link in links:
+                what = "is empty but has a next page" if not items else "links back to a page already read"
+                raise IncompleteSnapshotError(f"{dataset} {name} {what}; fetch again", source=self.name)
+            links.add(link)
+            parts = urlsplit(link)
+            url, params = urlunsplit(parts._replace(query="")), dict(parse_qsl(parts.query))
+        raise IncompleteSnapshotError(f"{dataset}: more than {_PAGE_CAP} pages", source=self.name)
+
+    def _whole_page(self, page: Mapping[str, Any], *, place: str) -> list[Any]:
+        items = expect_list(page, "Items", source=self.name, place=place)
+        if "NextPageLink" not in page:
+            raise drift(self.name, place, "field 'NextPageLink' is absent, so the end of the list is unknown")
+        if page.get("Count", len(items)) != len(items):
+            raise IncompleteSnapshotError(
+                f"{place}: Count says {one_line(page['Count'])}, {len(items)} items arrived; fetch again",
+                source=self.name,
+            )
+        return items
+
+    def parse(self, snapshot: Snapshot) -> ParsedSnapshot:
+        """Return records of all Linux GPU sizes; takes API pages, and bare lists of items (recordings)."""
+        rows = RecordCollector()
+        for payload, value in json_payloads(snapshot):
+            if isinstance(value, list):
+                items, currency = value, None
+            else:
+                page = expect_object(value, source=self.name, place=payload.name)
+                items = expect_list(page, "Items", source=self.name, place=payload.name)
+                currency = page.get("BillingCurrency")
+            for number, item in enumerate(items, start=1):
+                location = f"{payload.name} item {number}"
+                try:
+                    if not isinstance(item, dict):
+                        raise RejectedValueError(Reason.UNREADABLE_ROW, field="Items", value=item)
+                    _require_usd(item, currency)
+                    outside = _outside(item)
+                    if outside:
+                        rows.skip(outside)
+                    else:
+                        _add(item, rows, snapshot=snapshot, location=location, url=payload.url)
+                except RejectedValueError as error:
+                    rows.reject(error, location=location)
+        return rows.result()
+
+
+def _require_usd(item: Mapping[str, Any], page_currency: object) -> None:
+    """Other currencies are "for reference" only; an item without any cannot be priced."""
+    code = item.get("currencyCode") or page_currency
+    if code is None:
+        raise RejectedValueError(Reason.CURRENCY_MISSING, field="currencyCode")
+    if code != "USD":
+        raise RejectedValueError(Reason.CURRENCY_NOT_USD, field="currencyCode", value=code)
+
+
+def _outside(item: Mapping[str, Any]) -> str | None:
+    """Return why an item is no price of a Linux GPU machine, None if it is one."""
+    size = optional_text(item, "armSkuName")
+    product = text(item, "productName")
+    if size is None:
+        return "no_size"
+    if not size.lower().startswith("standard_n"):
+        return "not_gpu_size"
+    # "… Series Windows", "… Srs Windows", and for some series "… Srs Win".
+    if re.search(r"\bWin(dows)?\b", product):
+        return "windows"
+    if "Cloud Services" in product or "CloudServices" in product:
+        return "cloud_services"
+    if "Dedicated" in product:
+        return "dedicated"
+    if _meter_ends(item, "Low Priority"):
+        return "low_priority"
+    if item.get("type") == "DevTestConsumption":
+        return "dev_test"
+    return None
+
+
+def _meter_ends(item: Mapping[str, Any], word: str) -> bool:
+    return any((optional_text(item, name) or "").endswith(word) for name in ("meterName", "skuName"))
+
+
+def _add(item: Mapping[str, Any], rows: RecordCollector, *, snapshot: Snapshot, location: str, url: str) -> None:
+    effective_at = instant(item.get("effectiveStartDate"), field="effectiveStartDate")
+    ended_at = instant(item.get("effectiveEndDate"), field="effectiveEndDate")
+    if effective_at and effective_at > snapshot.fetched_at:
+        rows.skip("not_yet_effective")
+        return
+    if ended_at and ended_at <= snapshot.fetched_at:
+        rows.skip("no_longer_effective")
+        return
+    size, product, kind = text(item, "armSkuName"), text(item, "productName"), text(item, "type")
+    if kind not in ("Consumption", "Reservation"):
+        raise RejectedValueError(Reason.UNKNOWN_PRICING_MODEL, field="type", value=kind)
+    if item.get("tierMinimumUnits"):
+        raise RejectedValueError(Reason.TIERED_PRICE, field="tierMinimumUnits", value=item["tierMinimumUnits"])
+    if item.get("unitOfMeasure") != _HOURLY:
+        raise RejectedValueError(Reason.UNKNOWN_UNIT, field="unitOfMeasure", value=item.get("unitOfMeasure", ""))
+    # Recordings lack skuId; size, product and meter together name one.
+    sku = optional_text(item, "skuId") or f"{size}/{product}/{text(item, 'meterName')}"
+
+    if kind == "Reservation":
+        offers = [(kind, text(item, "reservationTerm"), item.get("retailPrice"), location)]
+    else:
+        offers = [("Spot" if _meter_ends(item, "Spot") else kind, None, item.get("retailPrice"), location)]
+        plans = item.get("savingsPlan") or []
+        for number, plan in enumerate(plans if isinstance(plans, list) else [plans], start=1):
+            entry = plan if isinstance(plan, dict) else {}
+            place = f"{location} savingsPlan {number}"
+            offers.append(("SavingsPlan", entry.get("term"), entry.get("retailPrice"), place))
+    for model, term, amount, place in offers:
+        try:
+            if model == "SavingsPlan" and not isinstance(term, str):
+                raise RejectedValueError(Reason.MISSING_FIELD, field="savingsPlan.term", value=term)
+            record = PriceRecord(
+                sku_id=sku,
+                offer_id="/".join(filter(None, (sku, model, term))),
+                instance_type=size,
+                region_raw=text(item, "armRegionName"),
+                pricing_model_raw=model,
+                term_raw=term,
+                operating_system_raw="Linux" if "Linux" in product else None,
+                product_name_raw=product,
+                price_amount=price(amount, field="retailPrice"),
+                price_currency="USD",
+                price_unit_raw=_HOURLY,
+                effective_at=effective_at,
+                source_url=url,
+            )
+            rows.add(record, key=(record.offer_id, item.get("meterId"), record.region_raw), location=place)
+        except RejectedValueError as error:
+            rows.reject(error, location=place)

@@ -1,0 +1,133 @@
+"""What was fetched at one moment from one dataset of one source: exact bytes, and where they came from.
+
+Parsers take a `Snapshot` and nothing else, so that a live pull, a bundled file and a replay of the landing room go
+through the same code.
+"""
+
+import hashlib
+import io
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from scrapers.errors import DamagedLandingError
+
+_READ_BYTES = 1 << 18
+
+
+class Origin(StrEnum):
+    """How the bytes came to us."""
+
+    LIVE = "live"
+    BUNDLED = "bundled"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One response body as landed. `params` and `headers` are what is safe and useful to keep, never credentials."""
+
+    name: str
+    url: str
+    params: dict[str, str]
+    status: int | None  # None for a file
+    headers: dict[str, str]
+    sha256: str  # of the exact bytes, uncompressed
+    byte_count: int
+    path: Path  # gzip file
+
+    def open(self) -> BinaryIO:
+        """Return a stream of the exact bytes. Reading to its end proves them: damage raises DamagedLandingError."""
+        return cast("BinaryIO", io.BufferedReader(_VerifiedStream(self), _READ_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All payloads of one fetch of one dataset, whole."""
+
+    source: str
+    dataset: str
+    fetched_at: datetime
+    origin: Origin
+    payloads: tuple[Payload, ...]
+    change_key: str | None = None  # the source's own word for "this version"
+
+    @property
+    def snapshot_id(self) -> str:
+        """`<source>/<dataset>/<fetched_at>/<12 hex of the content>`."""
+        return entry_id(self.source, self.dataset, self.fetched_at, content_key(self.payloads))
+
+
+def entry_id(source: str, dataset: str, fetched_at: datetime, content: str) -> str:
+    """Return the name of one landed entry; it sorts by time inside a dataset."""
+    return f"{source}/{dataset}/{stamp(fetched_at)}/{content}"
+
+
+def stamp(moment: datetime) -> str:
+    """Return a UTC instant in basic ISO form, whole seconds: 20261123T060000Z."""
+    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def content_key(payloads: Sequence[Payload]) -> str:
+    """Return 12 hex digits of the SHA-256 over the payload hashes: equal bytes, equal key."""
+    return hashlib.sha256("\n".join(p.sha256 for p in payloads).encode()).hexdigest()[:12]
+
+
+class _VerifiedStream(io.RawIOBase):
+    """Decompresses a landed file and compares length and hash when its end is reached.
+
+    One pass, because the AWS offer file is some 450 MB: checking it before parsing would read it twice.
+    """
+
+    def __init__(self, payload: Payload) -> None:
+        self._payload = payload
+        try:
+            self._file = payload.path.open("rb")
+        except OSError as error:
+            raise self._damaged(f"cannot be opened ({error.strerror})") from error
+        self._gunzip = zlib.decompressobj(wbits=31)
+        self._hash = hashlib.sha256()
+        self._count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+    # `buffer` is any writable buffer; typeshed's name for it is not importable at run time.
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = b""
+        try:
+            while not data and not self._gunzip.eof:
+                packed = self._gunzip.unconsumed_tail or self._file.read(_READ_BYTES)
+                if not packed:
+                    raise self._damaged("ends too early")
+                data = self._gunzip.decompress(packed, len(buffer))
+        except zlib.error as error:
+            raise self._damaged(f"is not readable gzip ({error})") from error
+        if not data:
+            self._verify()
+            return 0
+        self._hash.update(data)
+        self._count += len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _verify(self) -> None:
+        trailing = self._gunzip.unused_data or self._file.read(1)
+        if self._count != self._payload.byte_count or self._hash.hexdigest() != self._payload.sha256 or trailing:
+            raise self._damaged("does not have the length and SHA-256 of its envelope")
+
+    def _damaged(self, what: str) -> DamagedLandingError:
+        place = "/".join(self._payload.path.parts[-5:])
+        return DamagedLandingError(
+            f"landed file {place} {what}. Its bytes changed after landing: restore it from a backup, or remove its "
+            "directory so that the next pull replaces it"
+        )
