@@ -168,17 +168,17 @@ def stage_vllm(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
     query = """
         insert into page_lines
         with pages as (
-            select filename as file_path, content, right(content, 1) <> chr(10) as is_cut from read_text(?)
+            select filename as file_path, content, right(content, 1) <> chr(10) as is_cut from read_text($paths)
         ),
         lines as (
             select file_path, is_cut, unnest(string_split(regexp_replace(content, '[^\n]*$', ''), chr(10))) as line
             from pages
         )
-        select file_path, line, false from lines where regexp_matches(line, ?)
+        select file_path, line, false from lines where regexp_matches(line, $wanted)
         union all
         select file_path, null, true from pages where is_cut
     """
-    _by_file_where_it_fails(con, query, [file.path for file in files], (wanted,))
+    _by_file_where_it_fails(con, query, [file.path for file in files], {"wanted": wanted})
     con.execute(
         r"""
         create or replace temp table page_series as
@@ -195,7 +195,7 @@ def stage_vllm(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
     )
     con.execute(
         f"""
-        create or replace temp table staged_records as
+        create or replace temp table samples as
         with created as (
             select file_path, metric_name, engine, model_name, label_value, to_timestamp(max(value)) as created_at
             from page_series
@@ -231,6 +231,7 @@ def stage_vllm(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
         """,
         [source.name, names],
     )
+    con.execute("create or replace temp view staged_records as from samples")
     con.execute(
         """
         create or replace temp table staged_rejects as
@@ -270,54 +271,40 @@ def stage_litellm(
     line up to the damage; only its allow-listed fields pass through a file in `work_dir`.
     """
     _list_files(con, source, files, now)
-    declared = ", ".join(f'"{name}" {_leaf_type(leaf)}' for name, leaf in LITELLM_FIELDS.items())
-    con.execute(f"create or replace temp table payloads (file_path varchar, {declared})")
-    columns = "{" + ", ".join(f"'{name}': '{_leaf_type(leaf)}'" for name, leaf in LITELLM_FIELDS.items()) + "}"
-    query = f"""
-        insert into payloads
-        select filename, {", ".join(f'"{name}"' for name in LITELLM_FIELDS)}
-        from read_json(
-            ?, format = 'newline_delimited', columns = {columns}, ignore_errors = true, filename = true,
-            compression = ?, maximum_object_size = {MAX_LINE_BYTES}
-        )
-    """
-    by_compression: dict[str, list[Path]] = {}
-    for file in files:
-        by_compression.setdefault(_compression(file.path), []).append(file.path)
-    for compression, paths in by_compression.items():
-        _by_file_where_it_fails(con, query, paths, (compression,))
-    for (path,) in con.execute("select file_path from failed_files").fetchall():
-        work_dir.mkdir(parents=True, exist_ok=True)
-        salvaged = work_dir / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}.jsonl"
-        try:
-            reason = _salvage(Path(path), salvaged)
-            con.execute(
-                query.replace("select filename,", "select cast(? as varchar),", 1),
-                [path, str(salvaged), "none"],
-            )
-            con.execute("update failed_files set reason = ?, is_partial = true where file_path = ?", [reason, path])
-        finally:
-            salvaged.unlink(missing_ok=True)
-    started_at = _instant("startTime")
-    tokens = {name: _is_count(name) for name in ("prompt_tokens", "completion_tokens")}
-    details = "metadata.usage_object"
     con.execute(
-        f"""
-        create or replace temp table parsed as
+        "create or replace temp table parsed as "
+        "select *, cast(null as varchar) as file_path, cast(null as varchar[]) as rejected "
+        "from raw.litellm_requests limit 0"
+    )
+    columns = "{" + ", ".join(f"'{name}': '{_leaf_type(leaf)}'" for name, leaf in LITELLM_FIELDS.items()) + "}"
+    started_at = _instant("startTime")
+    details = "metadata.usage_object"
+    # One pass from file to typed columns: the JSON scan is the limit, a second copy of its text would double the time.
+    query = f"""
+        insert into parsed by name
+        with payloads as (
+            select *, coalesce(cast($name as varchar), filename) as path
+            from read_json(
+                $paths, format = 'newline_delimited', columns = {columns}, ignore_errors = true, filename = true,
+                compression = $compression, maximum_object_size = {MAX_LINE_BYTES}
+            )
+        )
         select
-            files.file_id, payloads.file_path,
-            coalesce({_clean("id")}, {_clean("litellm_call_id")}) as request_id,
-            {_clean("litellm_call_id")} as call_id, {_clean("trace_id")} as trace_id,
-            {_clean("call_type")} as call_type, {_clean("status")} as status, try_cast(stream as boolean) as is_stream,
+            $source as source_name, files.file_id, payloads.path as file_path,
+            coalesce({_short("id")}, {_short("litellm_call_id")}) as request_id,
+            {_short("litellm_call_id")} as call_id, {_short("trace_id")} as trace_id,
+            {_short("call_type")} as call_type, {_short("status")} as status, try_cast(stream as boolean) as is_stream,
             {_clean("model")} as model, {_clean("model_group")} as model_group, {_clean("model_id")} as model_id,
             {_tenant("metadata.user_api_key_team_id")} as tenant,
             {started_at} as started_at, {_instant("endTime")} as completed_at,
             {_instant("completionStartTime")} as first_token_at,
+            cast({started_at} as date) as usage_date,
             {_count("prompt_tokens")} as prompt_tokens, {_count("completion_tokens")} as completion_tokens,
             {_count("total_tokens")} as total_tokens,
             {_count(f"{details}.prompt_tokens_details.cached_tokens")} as cached_tokens,
             {_count(f"{details}.completion_tokens_details.reasoning_tokens")} as reasoning_tokens,
-            try_cast(response_cost as double) as reported_cost_usd,
+            case when isfinite(try_cast(response_cost as double)) then try_cast(response_cost as double) end
+                as reported_cost_usd,
             case
                 when coalesce(id, litellm_call_id, startTime, status) is null then ['malformed_json', null]
                 when coalesce(id, litellm_call_id) is null then ['missing_field', 'id']
@@ -325,27 +312,31 @@ def stage_litellm(
                 when {started_at} is null then ['not_an_instant', 'startTime']
                 when {started_at} not between timestamptz '2020-01-01 00:00:00+00' and $latest
                     then ['instant_out_of_range', 'startTime']
-                when not coalesce({tokens["prompt_tokens"]}, true) then ['not_a_token_count', 'prompt_tokens']
-                when not coalesce({tokens["completion_tokens"]}, true) then ['not_a_token_count', 'completion_tokens']
+                when not coalesce({_is_count("prompt_tokens")}, true) then ['not_a_token_count', 'prompt_tokens']
+                when not coalesce({_is_count("completion_tokens")}, true)
+                    then ['not_a_token_count', 'completion_tokens']
             end as rejected
-        from payloads inner join input_files as files on payloads.file_path = files.file_path
-        """,
-        # A day of clock skew is forgiven; anything later is a wrong unit or a wrong clock.
-        {"latest": now + timedelta(days=1)},
-    )
-    con.execute("drop table payloads")
+        from payloads inner join input_files as files on payloads.path = files.file_path
+    """
+    # A day of clock skew is forgiven; anything later is a wrong unit or a wrong clock.
+    arguments = {"source": source.name, "latest": now + timedelta(days=1), "name": None}
+    by_compression: dict[str, list[Path]] = {}
+    for file in files:
+        by_compression.setdefault(_compression(file.path), []).append(file.path)
+    for compression, paths in by_compression.items():
+        _by_file_where_it_fails(con, query, paths, {**arguments, "compression": compression})
+    for (path,) in con.execute("select file_path from failed_files").fetchall():
+        work_dir.mkdir(parents=True, exist_ok=True)
+        salvaged = work_dir / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}.jsonl"
+        try:
+            reason = _salvage(Path(path), salvaged)
+            con.execute(query, {**arguments, "name": path, "paths": [str(salvaged)], "compression": "none"})
+            con.execute("update failed_files set reason = ?, is_partial = true where file_path = ?", [reason, path])
+        finally:
+            salvaged.unlink(missing_ok=True)
     con.execute(
-        """
-        create or replace temp table staged_records as
-        select
-            ? as source_name, file_id, request_id, call_id, trace_id, call_type, status, is_stream, model,
-            model_group, model_id, tenant, started_at, completed_at, first_token_at,
-            cast(started_at as date) as usage_date, prompt_tokens, completion_tokens, total_tokens, cached_tokens,
-            reasoning_tokens, case when isfinite(reported_cost_usd) then reported_cost_usd end as reported_cost_usd
-        from parsed
-        where rejected is null
-        """,
-        [source.name],
+        "create or replace temp view staged_records as "
+        "select * exclude (file_path, rejected) from parsed where rejected is null"
     )
     con.execute(
         """
@@ -362,7 +353,6 @@ def stage_litellm(
         from parsed where parsed.rejected[1] = 'malformed_json'
     """).fetchall():
         _locate_malformed(con, *row)
-    con.execute("drop table parsed")
     _finish_files(con, source, now)
 
 
@@ -387,7 +377,7 @@ def _list_files(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list
 
 
 def _by_file_where_it_fails(
-    con: duckdb.DuckDBPyConnection, query: str, paths: list[Path], arguments: tuple[object, ...]
+    con: duckdb.DuckDBPyConnection, query: str, paths: list[Path], arguments: Mapping[str, object]
 ) -> None:
     """Runs `query` over all `paths` at once; when one breaks it, halves the list until the broken ones stand alone.
 
@@ -396,7 +386,7 @@ def _by_file_where_it_fails(
     if not paths:
         return
     try:
-        con.execute(query, [[str(path) for path in paths], *arguments])
+        con.execute(query, {**arguments, "paths": [str(path) for path in paths]})
     except duckdb.Error:
         if len(paths) == 1:
             con.execute("insert into failed_files values (?, 'unreadable', false)", [str(paths[0])])
@@ -507,6 +497,11 @@ def _clean(column: str) -> str:
     """SQL: the text without control characters, at most 128 characters; null for empty and for sentinel words."""
     cleaned = f"left(regexp_replace({column}, '[\\x00-\\x1f\\x7f]', '', 'g'), 128)"
     return f"nullif(nullif(nullif({cleaned}, ''), 'None'), 'NULL')"
+
+
+def _short(column: str) -> str:
+    """SQL: an id, at most 128 characters; null for empty."""
+    return f"case when length({column}) <= 128 then nullif({column}, '') else left({column}, 128) end"
 
 
 def _tenant(column: str) -> str:

@@ -253,7 +253,7 @@ class Landing:
         )
 
     def land_files(
-        self, source: str, dataset: str, *, files: Sequence[Path], fetched_at: datetime, origin: Origin
+        self, source: str, dataset: str, files: Sequence[Path], fetched_at: datetime, origin: Origin
     ) -> LandedEntry:
         """Land files as one snapshot, as if they had been fetched at `fetched_at`; `.gz` files are unpacked.
 
@@ -315,9 +315,7 @@ def _read_entry(path: Path) -> LandedEntry:
         )
         content = path.name.rpartition("__")[2]
         identity = entry_id(source, dataset, fetched_at, content)
-        if kind is EntryKind.SNAPSHOT and content_key(payloads) != content:
-            raise ValueError("payload hashes do not match the directory name")
-        return LandedEntry(
+        entry = LandedEntry(
             kind=kind,
             source=source,
             dataset=dataset,
@@ -334,14 +332,19 @@ def _read_entry(path: Path) -> LandedEntry:
     except (OSError, ValueError, KeyError, TypeError) as error:
         place = "/".join(path.parts[-4:])
         raise DamagedLandingError(
-            f"landed entry {place} has no readable {_ENVELOPE} ({type(error).__name__}: {one_line(error)}). Restore "
-            "the directory from a backup, or remove it"
+            f"landed entry {place} has no readable {_ENVELOPE} ({type(error).__name__}: {one_line(error)}). "
+            "Restore the directory from a backup, or remove it"
         ) from error
+    if kind is EntryKind.SNAPSHOT and content_key(payloads) != content:
+        raise DamagedLandingError(
+            f"landed entry {identity}: the payload hashes of its {_ENVELOPE} do not give its name. Restore the "
+            "directory from a backup, or remove it"
+        )
+    return entry
 
 
 def _file_chunks(file: Path) -> Iterator[bytes]:
-    opened = gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")
-    with opened as stream:
+    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
         while chunk := stream.read(_COPY_BYTES):
             yield chunk
 

@@ -218,7 +218,7 @@ def instant(value: object, *, field: str) -> datetime | None:
     if value is None or value == "":
         return None
     try:
-        moment = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise RejectedValueError(Reason.UNREADABLE_FIELD, field=field, value=value) from error

@@ -12,3 +12,8 @@
 {% macro ratio(numerator, denominator) -%}
     cast(cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0) as decimal(28, 8))
 {%- endmacro %}
+
+{#- Hours from one instant to another, decimal(18,4). -#}
+{% macro hours_between(from_instant, to_instant) -%}
+    cast({{ seconds_between(from_instant, to_instant) }} / cast(3600 as double) as decimal(18, 4))
+{%- endmacro %}

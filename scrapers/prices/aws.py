@@ -14,8 +14,9 @@ Quirks     Capacity Block SKUs look like on-demand ones at 0.00 and are told apa
            price is right for Reserved All Upfront and for nothing else. The index can run ahead of the files (404:
            try again). Local zones have their own region codes in the file of their parent region. GPU counts can be
            fractions (g6f.large: 0.125).
-Replays    The JSON offer file and the small keyless JSON behind the website's price table (ec2-ondemand-without-sec-sel:
-           on demand only; neither currency nor unit stated, the address says USD) land and parse as well.
+Replays    The JSON offer file and the small keyless JSON behind the website's price table
+           (ec2-ondemand-without-sec-sel: on demand only; it states neither currency nor unit, its address says USD)
+           land and parse as well.
 Verified   2026-11-23 against recordings of 2023-03-22, 2024-05-28 and 2026-10, not live.
 """
 
@@ -170,26 +171,26 @@ def _read_csv(stream: BinaryIO, payload: Payload, rows: RecordCollector) -> None
         line, number = stream.readline(), number + 1
         if not line or number > 20:
             raise drift(Aws.name, place, 'no header line that begins with "SKU"')
-    header = _fields(line)
+    try:
+        header = _fields(line)
+    except RejectedValueError as error:
+        raise drift(Aws.name, place, "the header line is not CSV") from error
     missing = [name for name in (*_PRODUCT_COLUMNS, *_PRICE_COLUMNS) if name not in header]
     if missing:
         raise drift(Aws.name, place, f"column {', '.join(map(repr, missing))} is absent")
     used, linux, shared, box_usage = _MARKS
-    outside = 0
-    for number, line in enumerate(stream, start=number + 1):
+    outside, header_number = 0, number
+    for number, line in enumerate(stream, start=header_number + 1):
         if used in line and linux in line and shared in line and box_usage in line:
             location = f"{place} line {number}"
             try:
-                fields = _fields(line)
-                if len(fields) != len(header):
-                    raise RejectedValueError(Reason.UNREADABLE_ROW, field=None, value=f"{len(fields)} columns")
-                row = dict(zip(header, fields, strict=True))
+                row = _row(header, line)
                 _add(row, row, rows, location=location, url=payload.url)
             except RejectedValueError as error:
                 rows.reject(error, location=location)
         else:
             outside += 1
-    if not line.endswith(b"\n") and len(_fields(line)) != len(header):
+    if not line.endswith(b"\n") and _is_cut(header, line):
         raise IncompleteSnapshotError(f"{place} ends in the middle of line {number}; fetch it again", source=Aws.name)
     if outside:
         rows.skip("other_os_tenancy_or_capacity", count=outside)
@@ -200,6 +201,21 @@ def _fields(line: bytes) -> list[str]:
         return next(csv.reader([line.decode("utf-8")], strict=True))
     except (UnicodeDecodeError, csv.Error, StopIteration) as error:
         raise RejectedValueError(Reason.UNREADABLE_ROW, field=None, value=error) from error
+
+
+def _row(header: list[str], line: bytes) -> dict[str, str]:
+    fields = _fields(line)
+    if len(fields) != len(header):
+        raise RejectedValueError(Reason.UNREADABLE_ROW, field=None, value=f"{len(fields)} columns")
+    return dict(zip(header, fields, strict=True))
+
+
+def _is_cut(header: list[str], line: bytes) -> bool:
+    try:
+        _row(header, line)
+    except RejectedValueError:
+        return True
+    return False
 
 
 def _read_json(payload: Payload, rows: RecordCollector) -> None:

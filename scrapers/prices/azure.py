@@ -11,14 +11,15 @@ Unit       USD per instance and `unitOfMeasure`, which says "1 Hour" on reservat
            total of the term. Kept as published; staging divides.
 Quirks     The GPU is named by `armSkuName` only. Windows shows in `productName`. Low Priority, Cloud Services,
            Dedicated and DevTest meters are other products. All Standard_N* sizes are kept, so that a GPU size nobody
-           has heard of stays visible. Spot meters sometimes equal the on-demand price. A price may start in the future.
+           has heard of stays visible. Spot meters sometimes equal the on-demand price. A price may start in the future:
+           it is kept beside the one in force, with its `effective_at`.
 Verified   2026-11-23 against a recording of 2026-10 (62 items, 7 fields) and a documented pair of items, not live.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -154,8 +155,6 @@ class Azure(PriceSource):
             for number, item in enumerate(items, start=1):
                 location = f"{payload.name} item {number}"
                 try:
-                    if not isinstance(item, dict):
-                        raise RejectedValueError(Reason.UNREADABLE_ROW, field="Items", value=item)
                     _require_usd(item, currency)
                     outside = _outside(item)
                     if outside:
@@ -167,8 +166,10 @@ class Azure(PriceSource):
         return rows.result()
 
 
-def _require_usd(item: Mapping[str, Any], page_currency: object) -> None:
+def _require_usd(item: object, page_currency: object) -> None:
     """Other currencies are "for reference" only; an item without any cannot be priced."""
+    if not isinstance(item, dict):
+        raise RejectedValueError(Reason.UNREADABLE_ROW, field="Items", value=item)
     code = item.get("currencyCode") or page_currency
     if code is None:
         raise RejectedValueError(Reason.CURRENCY_MISSING, field="currencyCode")
@@ -205,9 +206,6 @@ def _meter_ends(item: Mapping[str, Any], word: str) -> bool:
 def _add(item: Mapping[str, Any], rows: RecordCollector, *, snapshot: Snapshot, location: str, url: str) -> None:
     effective_at = instant(item.get("effectiveStartDate"), field="effectiveStartDate")
     ended_at = instant(item.get("effectiveEndDate"), field="effectiveEndDate")
-    if effective_at and effective_at > snapshot.fetched_at:
-        rows.skip("not_yet_effective")
-        return
     if ended_at and ended_at <= snapshot.fetched_at:
         rows.skip("no_longer_effective")
         return
@@ -221,26 +219,16 @@ def _add(item: Mapping[str, Any], rows: RecordCollector, *, snapshot: Snapshot, 
     # Recordings lack skuId; size, product and meter together name one.
     sku = optional_text(item, "skuId") or f"{size}/{product}/{text(item, 'meterName')}"
 
-    if kind == "Reservation":
-        offers = [(kind, text(item, "reservationTerm"), item.get("retailPrice"), location)]
-    else:
-        offers = [("Spot" if _meter_ends(item, "Spot") else kind, None, item.get("retailPrice"), location)]
-        plans = item.get("savingsPlan") or []
-        for number, plan in enumerate(plans if isinstance(plans, list) else [plans], start=1):
-            entry = plan if isinstance(plan, dict) else {}
-            place = f"{location} savingsPlan {number}"
-            offers.append(("SavingsPlan", entry.get("term"), entry.get("retailPrice"), place))
-    for model, term, amount, place in offers:
+    for model, term, amount, place in _offers(item, kind, location):
         try:
-            if model == "SavingsPlan" and not isinstance(term, str):
-                raise RejectedValueError(Reason.MISSING_FIELD, field="savingsPlan.term", value=term)
+            term_raw = None if term is None else text({"savingsPlan.term": term}, "savingsPlan.term")
             record = PriceRecord(
                 sku_id=sku,
-                offer_id="/".join(filter(None, (sku, model, term))),
+                offer_id="/".join(filter(None, (sku, model, term_raw))),
                 instance_type=size,
                 region_raw=text(item, "armRegionName"),
                 pricing_model_raw=model,
-                term_raw=term,
+                term_raw=term_raw,
                 operating_system_raw="Linux" if "Linux" in product else None,
                 product_name_raw=product,
                 price_amount=price(amount, field="retailPrice"),
@@ -249,6 +237,22 @@ def _add(item: Mapping[str, Any], rows: RecordCollector, *, snapshot: Snapshot, 
                 effective_at=effective_at,
                 source_url=url,
             )
-            rows.add(record, key=(record.offer_id, item.get("meterId"), record.region_raw), location=place)
+            # An announced price stands beside the one in force; it is no contradiction.
+            announced_at = effective_at if effective_at and effective_at > snapshot.fetched_at else None
+            key = (record.offer_id, item.get("meterId"), record.region_raw, announced_at)
+            rows.add(record, key=key, location=place)
         except RejectedValueError as error:
             rows.reject(error, location=place)
+
+
+def _offers(item: Mapping[str, Any], kind: str, location: str) -> Iterator[tuple[str, object, object, str]]:
+    """Yield pricing model, term, amount and place of every price an item states."""
+    if kind == "Reservation":
+        yield kind, text(item, "reservationTerm"), item.get("retailPrice"), location
+        return
+    yield "Spot" if _meter_ends(item, "Spot") else kind, None, item.get("retailPrice"), location
+    plans = item.get("savingsPlan") or []
+    for number, plan in enumerate(plans if isinstance(plans, list) else [plans], start=1):
+        entry = plan if isinstance(plan, dict) else {}
+        # A plan without a term must not pass for a price without one.
+        yield "SavingsPlan", entry.get("term", ""), entry.get("retailPrice"), f"{location} savingsPlan {number}"

@@ -129,9 +129,7 @@ class Runpod(PriceSource):
             return
         try:
             gpu = text(item, "id")
-            paid = price(amount, field=price_field)
-            if paid == _PLACEHOLDER and is_offered is not True:
-                raise RejectedValueError(Reason.PLACEHOLDER_PRICE, field=price_field, value=f"{gpu}: {paid}")
+            paid = _real_price(amount, is_offered, field=price_field)
             record = PriceRecord(
                 sku_id=f"{gpu}/{tier}",
                 offer_id=f"{gpu}/{tier}",
@@ -149,3 +147,10 @@ class Runpod(PriceSource):
             rows.add(record, key=(record.sku_id,), location=f"{location}.{price_field}")
         except RejectedValueError as error:
             rows.reject(error, location=f"{location}.{price_field}")
+
+
+def _real_price(amount: object, is_offered: object, *, field: str) -> Decimal:
+    paid = price(amount, field=field)
+    if paid == _PLACEHOLDER and is_offered is not True:
+        raise RejectedValueError(Reason.PLACEHOLDER_PRICE, field=field, value=paid)
+    return paid

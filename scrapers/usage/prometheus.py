@@ -10,7 +10,6 @@ A file     one page: `<root>/vllm_metrics/<source>/<replica>/<YYYY-MM-DD>/<YYYYM
 import os
 import re
 import tempfile
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,23 +23,19 @@ _SAMPLE = re.compile(rb"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{.*\})?[ \t]+[^ \t]+(?:[ \t]
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Scrape:
-    """One page, its instant, and the replica it is about (`host_port`, safe as a directory name)."""
-
-    replica_key: str
-    scraped_at: datetime
-    page: bytes
-
-
-def scrape(url: str, *, client: HttpClient, now: datetime) -> Scrape:
+def scrape(url: str, *, client: HttpClient | None = None) -> bytes:
     """Fetch one page and make sure that it is a whole page of samples.
+
+    Args:
+        url: the replica's page. The ledger's owner names it, so it may be on a private network and without TLS.
+        client: replaced in tests.
 
     Raises:
         SchemaDriftError: HTML, JSON, or anything else that is not Prometheus text.
         IncompleteSnapshotError: the page is empty or cut.
         TransientError, PermanentError: as HttpClient.
     """
+    client = client or HttpClient(frozenset({urlsplit(url).hostname or ""}), private_network=True)
     answer = client.get(url, headers={"Accept": "text/plain"}, limit_bytes=_PAGE_LIMIT_BYTES)
     page, place = answer.body, answer.url
     if not page.endswith(b"\n"):
@@ -55,13 +50,13 @@ def scrape(url: str, *, client: HttpClient, now: datetime) -> Scrape:
             )
     if not samples:
         raise IncompleteSnapshotError(f"{place}: the page holds no sample; the engine may still be starting")
-    return Scrape(path_safe(urlsplit(answer.url).netloc), now.astimezone(UTC), page)
+    return page
 
 
-def land_scrape(root: Path, source_name: str, *, replica_key: str, now: datetime, page: bytes) -> Path:
+def land_scrape(root: Path, source_name: str, replica_key: str, now: datetime, page: bytes) -> Path:
     """Write a page in one step and return its path. A second page of the same second replaces the first."""
     moment = now.astimezone(UTC)
-    directory = root / "vllm_metrics" / path_safe(source_name) / path_safe(replica_key) / moment.date().isoformat()
+    directory = root / "vllm_metrics" / _path_safe(source_name) / _path_safe(replica_key) / moment.date().isoformat()
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / f"{stamp(moment)}.prom"
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=directory)
@@ -77,6 +72,6 @@ def land_scrape(root: Path, source_name: str, *, replica_key: str, now: datetime
     return target
 
 
-def path_safe(name: str) -> str:
+def _path_safe(name: str) -> str:
     """Return a name that is one harmless path component: "10.0.0.7:8000" becomes "10.0.0.7_8000"."""
     return _UNSAFE.sub("_", name).strip(".") or "_"

@@ -355,7 +355,8 @@ final as (
             when rule_id = 'price_not_positive' then 'The price is zero or less. It is not a price.'
             when rule_id = 'price_out_of_range' then 'The amount cannot be a price.'
             when rule_id = 'price_not_in_force_yet'
-                then 'A price of {{ "' || " }}{{ plain_number("observed") }}{{ " || '" }} is announced for ' || coalesce(evidence, '') || '.'
+                then
+                    'A price of ' || {{ plain_number("observed") }} || ' is announced for ' || evidence || '.'
             when rule_id in ('unknown_gpu_name', 'unknown_instance_type')
                 then '"' || coalesce(evidence, '') || '" is not known. Its price is kept, without a GPU model.'
             when rule_id = 'gpu_count_conflict'

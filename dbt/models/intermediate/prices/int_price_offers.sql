@@ -251,7 +251,7 @@ final as (
                 then coalesce(hourly_amount, gpu_hour_amount)
             else coalesce(upfront_amount, term_total_amount)
         end as price_amount,
-        case when price_null_reason is null then unchecked_price_usd_per_instance_hour end
+        case when price_null_reason is null then cast(unchecked_price_usd_per_instance_hour as decimal(18, 8)) end
             as price_usd_per_instance_hour,
         -- A fraction of a GPU has no price per GPU: it cannot be bought by the GPU.
         case
@@ -260,8 +260,10 @@ final as (
         end as price_usd_per_gpu_hour,
         case when price_null_reason is null then cast(upfront_usd_per_instance as decimal(18, 2)) end
             as upfront_usd_per_instance,
-        case when price_null_reason is null and term_total_amount is null then recurring_usd_per_instance_hour end
-            as recurring_usd_per_instance_hour,
+        case
+            when price_null_reason is null and term_total_amount is null
+                then cast(recurring_usd_per_instance_hour as decimal(18, 8))
+        end as recurring_usd_per_instance_hour,
         price_null_reason,
         announced_price_amount,
         announced_at,

@@ -63,7 +63,11 @@ final as (
         case
             when token_source <> 'missing' then prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens)
         end as input_tokens,
-        case when token_source <> 'missing' then least(cached_tokens, prompt_tokens) end as cached_input_tokens,
+        case
+            when token_source = 'missing' then null
+            when cached_tokens > prompt_tokens then prompt_tokens
+            else cached_tokens
+        end as cached_input_tokens,
         case when token_source <> 'missing' then completion_tokens end as output_tokens,
         case when token_source <> 'missing' then reasoning_tokens end as reasoning_tokens,
         reported_cost_usd,

@@ -62,11 +62,15 @@ final as (
 
         -- what is sold
         source.instance_type,
-        case price_sources.price_key_from
-            when 'sku_id' then source.sku_id
-            when 'gpu_name' then source.gpu_name_raw
-            else coalesce(source.instance_type, source.gpu_name_raw, source.sku_id)
-        end as price_key,
+        coalesce(
+            case price_sources.price_key_from
+                when 'sku_id' then source.sku_id
+                when 'gpu_name' then source.gpu_name_raw
+            end,
+            source.instance_type,
+            source.gpu_name_raw,
+            source.sku_id
+        ) as price_key,
         source.gpu_name_raw,
         source.gpu_count_raw,
         coalesce(region_names.region, source.region_raw) as region,

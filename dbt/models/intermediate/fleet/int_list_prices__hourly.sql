@@ -1,0 +1,146 @@
+with fleet_hours as (
+
+    select * from {{ ref("int_fleet__hourly") }}
+
+),
+
+price_intervals as (
+
+    select * from {{ ref("int_gpu_price_intervals") }}
+
+),
+
+price_sources as (
+
+    select * from {{ ref("stg_prices__sources") }}
+
+),
+
+-- On demand is always asked for: it is what the others are compared with.
+demanded as (
+
+    select
+        provider,
+        region,
+        price_key,
+        gpus_per_instance,
+        'on_demand' as pricing_model,
+        hour_start_at
+    from fleet_hours
+
+    union distinct
+
+    select
+        provider,
+        region,
+        price_key,
+        gpus_per_instance,
+        pricing_model,
+        hour_start_at
+    from fleet_hours
+    where pricing_model = 'spot'
+
+),
+
+longest_patience as (
+
+    select max(stale_after_hours) as stale_after_hours from price_sources
+
+),
+
+-- One row per interval of a series, with the start of the next: until then it is the latest that is known.
+successive as (
+
+    select
+        price_intervals.*,
+        coalesce(price_sources.stale_after_hours, longest_patience.stale_after_hours) as stale_after_hours,
+        lead(price_intervals.valid_from_at) over (
+            partition by price_intervals.series_id order by price_intervals.valid_from_at
+        ) as superseded_at
+    from price_intervals
+    left join price_sources on price_intervals.source = price_sources.source
+    cross join longest_patience
+    where price_intervals.pricing_model in ('on_demand', 'spot')
+
+),
+
+-- Multiplies rows: several series fit one key (a region and 'global', RunPod's tiers).
+candidates as (
+
+    select
+        demanded.provider,
+        demanded.region,
+        demanded.price_key,
+        demanded.pricing_model,
+        demanded.hour_start_at,
+        successive.series_id,
+        successive.valid_from_at,
+        case when successive.region = demanded.region then 0 else 1 end as region_rank,
+        case when successive.offer_tier in ('', 'secure') then 0 else 1 end as tier_rank,
+        coalesce(
+            successive.price_usd_per_gpu_hour,
+            {{ usd_rate(
+                "successive.price_usd_per_instance_hour", "coalesce(successive.gpu_count, demanded.gpus_per_instance)"
+            ) }}
+        ) as rate_usd_per_gpu_hour,
+        cast(
+            greatest({{ seconds_between("successive.last_seen_at", "demanded.hour_start_at") }} / 3600, 0)
+            as decimal(18, 2)
+        ) as price_age_hours,
+        coalesce(demanded.hour_start_at >= successive.valid_to_at, false)
+        or coalesce(
+            {{ seconds_between("successive.last_seen_at", "demanded.hour_start_at") }}
+            > 3600 * successive.stale_after_hours,
+            false
+        ) as is_price_carried_forward
+    from demanded
+    inner join successive
+        on
+            demanded.provider = successive.provider
+            and demanded.price_key = successive.price_key
+            and successive.region in (demanded.region, 'global')
+            and demanded.pricing_model = successive.pricing_model
+            and demanded.hour_start_at >= successive.valid_from_at
+            and demanded.hour_start_at < coalesce(
+                successive.superseded_at, {{ plus_hours("demanded.hour_start_at", 1) }}
+            )
+
+),
+
+ranked as (
+
+    select
+        *,
+        row_number() over (
+            partition by provider, region, price_key, pricing_model, hour_start_at
+            order by
+                region_rank,
+                tier_rank,
+                case when is_price_carried_forward then 1 else 0 end,
+                valid_from_at desc,
+                rate_usd_per_gpu_hour,
+                series_id
+        ) as price_rank
+    from candidates
+    where rate_usd_per_gpu_hour is not null
+
+),
+
+final as (
+
+    select
+        provider,
+        region,
+        price_key,
+        pricing_model,
+        hour_start_at,
+        series_id as price_series_id,
+        rate_usd_per_gpu_hour,
+        price_age_hours,
+        is_price_carried_forward
+    from ranked
+    where price_rank = 1
+
+)
+
+select * from final

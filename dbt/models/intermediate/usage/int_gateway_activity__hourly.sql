@@ -1,0 +1,98 @@
+-- Two requests that overlap on one replica keep it busy once: intervals are merged before they are cut into hours.
+
+with requests as (
+
+    select * from {{ ref("stg_litellm__requests") }}
+    -- A call that failed moved no token; one without an end, or with an end before its start, has no length.
+    where token_source <> 'failed' and completed_at > started_at
+
+),
+
+routes as (
+
+    select * from {{ ref("int_usage_routes__resolved") }}
+    where deployment is not null
+
+),
+
+hours as (
+
+    select * from {{ ref("int_hours__spanned") }}
+
+),
+
+replica_requests as (
+
+    select
+        routes.deployment,
+        requests.source_name,
+        requests.model_id,
+        requests.started_at,
+        requests.completed_at,
+        max(requests.completed_at) over (
+            partition by routes.deployment, requests.source_name, requests.model_id
+            order by requests.started_at, requests.completed_at
+            rows between unbounded preceding and 1 preceding
+        ) as busy_until_at
+    from requests
+    inner join routes
+        on
+            requests.source_name = routes.source_name
+            and requests.model_group = routes.model_group
+            and requests.model = routes.model
+
+),
+
+numbered as (
+
+    select
+        *,
+        -- Counts the starts of busy stretches so far: the requests of one stretch share the number.
+        sum(case when started_at <= busy_until_at then 0 else 1 end) over (
+            partition by deployment, source_name, model_id
+            order by started_at, completed_at
+            rows between unbounded preceding and current row
+        ) as stretch_number
+    from replica_requests
+
+),
+
+busy_stretches as (
+
+    select
+        deployment,
+        source_name,
+        model_id,
+        stretch_number,
+        min(started_at) as busy_from_at,
+        max(completed_at) as busy_to_at
+    from numbered
+    group by deployment, source_name, model_id, stretch_number
+
+),
+
+-- Multiplies rows on purpose: a stretch has one row per hour that it touches.
+final as (
+
+    select
+        busy_stretches.deployment,
+        hours.hour_start_at as usage_hour_at,
+        count(distinct busy_stretches.source_name || ' ' || busy_stretches.model_id) as replica_count,
+        cast(
+            sum(
+                {{ seconds_between(
+                    "greatest(busy_stretches.busy_from_at, hours.hour_start_at)",
+                    "least(busy_stretches.busy_to_at, hours.hour_end_at)",
+                ) }}
+            ) as decimal(18, 6)
+        ) as active_seconds
+    from busy_stretches
+    inner join hours
+        on
+            busy_stretches.busy_from_at < hours.hour_end_at
+            and busy_stretches.busy_to_at > hours.hour_start_at
+    group by busy_stretches.deployment, hours.hour_start_at
+
+)
+
+select * from final

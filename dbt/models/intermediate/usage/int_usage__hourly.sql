@@ -1,0 +1,202 @@
+-- Volume truth is the engine's counters; gateway rows speak for a deployment-hour only where no counter does.
+
+with engine_usage as (
+
+    select * from {{ ref("int_engine_usage__hourly") }}
+
+),
+
+gateway_usage as (
+
+    select * from {{ ref("int_gateway_usage__hourly") }}
+
+),
+
+gateway_activity as (
+
+    select * from {{ ref("int_gateway_activity__hourly") }}
+
+),
+
+run as (
+
+    select * from {{ ref("stg_ledger__run") }}
+
+),
+
+engine_hours as (
+
+    select
+        deployment,
+        usage_hour_at,
+        cast(sum(prompt_tokens) as bigint) as prompt_tokens,
+        cast(sum(cached_tokens) as bigint) as cached_tokens,
+        cast(sum(output_tokens) as bigint) as output_tokens,
+        cast(sum(request_count) as bigint) as request_count,
+        sum(prefill_seconds) as prefill_seconds,
+        sum(decode_seconds) as decode_seconds,
+        count(*) as replica_count,
+        sum(active_seconds) as active_seconds,
+        sum(observed_seconds) as observed_seconds,
+        cast(sum(reset_count) as bigint) as reset_count,
+        max(case when has_gap then 1 else 0 end) = 1 as has_gap,
+        sum(unobserved_seconds) as unobserved_seconds
+    from engine_usage
+    group by deployment, usage_hour_at
+
+),
+
+gateway_hours as (
+
+    select
+        deployment,
+        usage_hour_at,
+        cast(sum(input_tokens) as bigint) as input_tokens,
+        cast(sum(cached_input_tokens) as bigint) as cached_input_tokens,
+        cast(sum(output_tokens) as bigint) as output_tokens,
+        cast(sum(request_count) as bigint) as request_count,
+        cast(sum(missing_token_count) as bigint) as missing_token_count
+    from gateway_usage
+    group by deployment, usage_hour_at
+
+),
+
+-- A request that started in an earlier hour keeps the replica busy in an hour in which none started: zero tokens, known.
+gateway_keys as (
+
+    select
+        deployment,
+        usage_hour_at
+    from gateway_hours
+
+    union distinct
+
+    select
+        deployment,
+        usage_hour_at
+    from gateway_activity
+
+),
+
+gateway_deployment_hours as (
+
+    select
+        gateway_keys.deployment,
+        gateway_keys.usage_hour_at,
+        case when gateway_hours.deployment is null then 0 else gateway_hours.input_tokens end as input_tokens,
+        case
+            when gateway_hours.deployment is null then 0 else gateway_hours.cached_input_tokens
+        end as cached_input_tokens,
+        case when gateway_hours.deployment is null then 0 else gateway_hours.output_tokens end as output_tokens,
+        coalesce(gateway_hours.request_count, 0) as request_count,
+        coalesce(gateway_hours.missing_token_count, 0) as missing_token_count,
+        coalesce(gateway_activity.replica_count, 0) as replica_count,
+        coalesce(gateway_activity.active_seconds, 0) as active_seconds
+    from gateway_keys
+    left join gateway_hours
+        on
+            gateway_keys.deployment = gateway_hours.deployment
+            and gateway_keys.usage_hour_at = gateway_hours.usage_hour_at
+    left join gateway_activity
+        on
+            gateway_keys.deployment = gateway_activity.deployment
+            and gateway_keys.usage_hour_at = gateway_activity.usage_hour_at
+
+),
+
+engine_rows as (
+
+    select
+        deployment,
+        usage_hour_at,
+        'engine_counters' as usage_basis,
+        -- Never below zero: hits are counted when a request is scheduled, its prompt when it is done, so inside one hour
+        -- hits may run ahead. The prompt counter is the volume.
+        prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens) as input_tokens,
+        case when cached_tokens > prompt_tokens then prompt_tokens else cached_tokens end as cached_input_tokens,
+        output_tokens,
+        request_count,
+        cast(null as bigint) as missing_token_count,
+        prefill_seconds,
+        decode_seconds,
+        replica_count,
+        active_seconds,
+        observed_seconds,
+        reset_count,
+        has_gap,
+        unobserved_seconds
+    from engine_hours
+
+),
+
+gateway_rows as (
+
+    select
+        gateway_deployment_hours.deployment,
+        gateway_deployment_hours.usage_hour_at,
+        'gateway_requests' as usage_basis,
+        gateway_deployment_hours.input_tokens,
+        gateway_deployment_hours.cached_input_tokens,
+        gateway_deployment_hours.output_tokens,
+        gateway_deployment_hours.request_count,
+        gateway_deployment_hours.missing_token_count,
+        cast(null as decimal(38, 6)) as prefill_seconds,
+        cast(null as decimal(38, 6)) as decode_seconds,
+        gateway_deployment_hours.replica_count,
+        gateway_deployment_hours.active_seconds,
+        cast(null as decimal(38, 6)) as observed_seconds,
+        cast(null as bigint) as reset_count,
+        cast(null as boolean) as has_gap,
+        cast(null as decimal(38, 6)) as unobserved_seconds
+    from gateway_deployment_hours
+    left join engine_hours
+        on
+            gateway_deployment_hours.deployment = engine_hours.deployment
+            and gateway_deployment_hours.usage_hour_at = engine_hours.usage_hour_at
+    where engine_hours.deployment is null
+
+),
+
+basis_rows as (
+
+    select * from engine_rows
+
+    union all
+
+    select * from gateway_rows
+
+),
+
+final as (
+
+    select
+        basis_rows.deployment,
+        basis_rows.usage_hour_at,
+        basis_rows.usage_basis,
+        cast(basis_rows.input_tokens as bigint) as input_tokens,
+        cast(basis_rows.cached_input_tokens as bigint) as cached_input_tokens,
+        cast(basis_rows.output_tokens as bigint) as output_tokens,
+        cast(
+            basis_rows.input_tokens + coalesce(basis_rows.cached_input_tokens, 0) + basis_rows.output_tokens as bigint
+        ) as total_tokens,
+        basis_rows.request_count,
+        -- Of the successful requests of a gateway hour, the share that says how many tokens it used.
+        cast(
+            {{ ratio(
+                "basis_rows.request_count - basis_rows.missing_token_count", "basis_rows.request_count"
+            ) }} as decimal(9, 8)
+        ) as token_reported_ratio,
+        cast(basis_rows.prefill_seconds as decimal(28, 6)) as prefill_seconds,
+        cast(basis_rows.decode_seconds as decimal(28, 6)) as decode_seconds,
+        basis_rows.replica_count,
+        cast(basis_rows.active_seconds as decimal(28, 6)) as active_replica_seconds,
+        cast(basis_rows.observed_seconds as decimal(28, 6)) as observed_replica_seconds,
+        basis_rows.reset_count,
+        basis_rows.has_gap,
+        cast(basis_rows.unobserved_seconds as decimal(28, 6)) as unobserved_replica_seconds
+    from basis_rows
+    inner join run on basis_rows.usage_hour_at < run.as_of_end_at
+
+)
+
+select * from final

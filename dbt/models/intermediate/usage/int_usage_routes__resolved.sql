@@ -1,0 +1,84 @@
+with routes as (
+
+    select * from {{ ref("stg_ledger__usage_routes") }}
+
+),
+
+samples as (
+
+    select * from {{ ref("stg_vllm__samples") }}
+
+),
+
+requests as (
+
+    select * from {{ ref("stg_litellm__requests") }}
+
+),
+
+-- One row per name a usage source was seen to use.
+names as (
+
+    select
+        source_name,
+        '' as model_group,
+        model_name as model
+    from samples
+    group by source_name, model_name
+
+    union distinct
+
+    select
+        source_name,
+        model_group,
+        model
+    from requests
+    group by source_name, model_group, model
+
+),
+
+-- May multiply rows: several routes can fit one name. The public name wins over the served one, the served one over its
+-- tail after the provider's prefix (hosted_vllm/acme/qwen3-32b is qwen3-32b), anything over '*'.
+fitting as (
+
+    select
+        names.source_name,
+        names.model_group,
+        names.model,
+        routes.deployment,
+        row_number() over (
+            partition by names.source_name, names.model_group, names.model
+            order by
+                case
+                    when routes.model_match = names.model_group then 1
+                    when routes.model_match = names.model then 2
+                    when routes.model_match = '*' then 4
+                    else 3
+                end,
+                length(routes.model_match) desc,
+                routes.model_match
+        ) as route_rank
+    from names
+    left join routes
+        on
+            names.source_name = routes.source_name
+            and (
+                routes.model_match in (names.model_group, names.model, '*')
+                or right(names.model, length(routes.model_match) + 1) = '/' || routes.model_match
+            )
+
+),
+
+final as (
+
+    select
+        source_name,
+        model_group,
+        model,
+        deployment
+    from fitting
+    where route_rank = 1
+
+)
+
+select * from final

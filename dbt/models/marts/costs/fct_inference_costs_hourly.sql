@@ -1,0 +1,177 @@
+with fleet_hours as (
+
+    select * from {{ ref("int_fleet__hourly") }}
+
+),
+
+fleet_costs as (
+
+    select * from {{ ref("int_fleet_costs__hourly") }}
+
+),
+
+usage_hours as (
+
+    select * from {{ ref("int_usage__hourly") }}
+
+),
+
+deployment_hours as (
+
+    select
+        deployment,
+        hour_start_at,
+        sum(replica_seconds) as allocated_replica_seconds
+    from fleet_hours
+    group by deployment, hour_start_at
+
+),
+
+-- One row per deployment-hour that has a usage source.
+used_hours as (
+
+    select
+        deployment_hours.deployment,
+        deployment_hours.hour_start_at,
+        usage_hours.usage_basis,
+        usage_hours.input_tokens,
+        usage_hours.cached_input_tokens,
+        usage_hours.output_tokens,
+        usage_hours.request_count,
+        usage_hours.prefill_seconds,
+        usage_hours.decode_seconds,
+        cast(
+            least(
+                {{ ratio("usage_hours.active_replica_seconds", "deployment_hours.allocated_replica_seconds") }}, 1
+            ) as decimal(9, 8)
+        ) as utilization_ratio,
+        case usage_hours.usage_basis
+            when 'engine_counters'
+                then cast(
+                    least(
+                        {{ ratio(
+                            "usage_hours.observed_replica_seconds", "deployment_hours.allocated_replica_seconds"
+                        ) }}, 1
+                    ) as decimal(9, 8)
+                )
+            else usage_hours.token_reported_ratio
+        end as usage_coverage_ratio
+    from deployment_hours
+    inner join usage_hours
+        on
+            deployment_hours.deployment = usage_hours.deployment
+            and deployment_hours.hour_start_at = usage_hours.usage_hour_at
+
+),
+
+-- A missing component makes the sum unknown: an entry without a price is not free.
+category_hours as (
+
+    select
+        deployment,
+        pricing_category,
+        hour_start_at,
+        max(model) as model,
+        max(provider) as provider,
+        max(region) as region,
+        max(instance_type) as instance_type,
+        max(gpu_model) as gpu_model,
+        max(pricing_model) as pricing_model,
+        cast(sum(gpu_hours) as decimal(18, 6)) as gpu_hours,
+        cast(sum(coalesce(gpu_hours, unit_seconds)) as decimal(28, 6)) as token_weight,
+        case when count(*) = count(cost_usd) then cast(sum(cost_usd) as decimal(38, 10)) end as cost_usd,
+        case
+            when count(*) = count(on_demand_equivalent_cost_usd)
+                then cast(sum(on_demand_equivalent_cost_usd) as decimal(38, 10))
+        end as on_demand_equivalent_cost_usd,
+        case when min(rate_basis) = max(rate_basis) then min(rate_basis) else 'mixed' end as rate_basis,
+        max(case when is_price_carried_forward then 1 else 0 end) = 1 as is_price_carried_forward,
+        max(case when is_rate_earliest_known then 1 else 0 end) = 1 as is_rate_earliest_known,
+        max(price_age_hours) as price_age_hours,
+        min(null_reason) as cost_null_reason
+    from fleet_costs
+    group by deployment, pricing_category, hour_start_at
+
+),
+
+joined as (
+
+    select
+        category_hours.*,
+        used_hours.usage_basis,
+        used_hours.utilization_ratio,
+        used_hours.usage_coverage_ratio,
+        used_hours.input_tokens as deployment_input_tokens,
+        used_hours.cached_input_tokens as deployment_cached_input_tokens,
+        used_hours.output_tokens as deployment_output_tokens,
+        used_hours.request_count as deployment_request_count,
+        used_hours.prefill_seconds as deployment_prefill_seconds,
+        used_hours.decode_seconds as deployment_decode_seconds
+    from category_hours
+    left join used_hours
+        on
+            category_hours.deployment = used_hours.deployment
+            and category_hours.hour_start_at = used_hours.hour_start_at
+
+),
+
+-- The engine does not know how its GPU is paid for: tokens follow GPU-hours, categories in the order of their names.
+allocated as (
+
+    select
+        *,
+        {%- set spread = {
+            "weight": "token_weight",
+            "partition_by": "deployment, hour_start_at",
+            "order_by": "pricing_category",
+        } %}
+        cast({{ share_of("deployment_input_tokens", **spread) }} as bigint) as input_tokens,
+        cast({{ share_of("deployment_cached_input_tokens", **spread) }} as bigint) as cached_input_tokens,
+        cast({{ share_of("deployment_output_tokens", **spread) }} as bigint) as output_tokens,
+        cast({{ share_of("deployment_request_count", **spread) }} as bigint) as request_count,
+        cast({{ share_of("deployment_prefill_seconds", scale=6, **spread) }} as decimal(28, 6)) as prefill_seconds,
+        cast({{ share_of("deployment_decode_seconds", scale=6, **spread) }} as decimal(28, 6)) as decode_seconds,
+        cast(cast(cost_usd as decimal(28, 10)) * utilization_ratio as decimal(38, 10)) as active_cost_usd
+    from joined
+
+),
+
+final as (
+
+    select
+        deployment,
+        pricing_category,
+        hour_start_at,
+        {{ day_of("hour_start_at") }} as usage_date,
+        model,
+        provider,
+        region,
+        instance_type,
+        gpu_model,
+        pricing_model,
+        gpu_hours,
+        cost_usd,
+        active_cost_usd,
+        cast(cost_usd - active_cost_usd as decimal(38, 10)) as idle_cost_usd,
+        on_demand_equivalent_cost_usd,
+        {{ usd_rate("cost_usd", "gpu_hours") }} as rate_usd_per_gpu_hour,
+        utilization_ratio,
+        input_tokens,
+        cached_input_tokens,
+        output_tokens,
+        cast(input_tokens + coalesce(cached_input_tokens, 0) + output_tokens as bigint) as total_tokens,
+        request_count,
+        prefill_seconds,
+        decode_seconds,
+        usage_basis,
+        usage_coverage_ratio,
+        rate_basis,
+        is_rate_earliest_known,
+        is_price_carried_forward,
+        price_age_hours,
+        coalesce(cost_null_reason, case when usage_basis is null then 'no_usage_source' end) as null_reason
+    from allocated
+
+)
+
+select * from final

@@ -1,0 +1,140 @@
+{{
+    config(
+        materialized="incremental",
+        incremental_strategy="replace_window",
+        on_schema_change="fail",
+        meta={"window_column": "price_date"},
+    )
+}}
+
+with prices as (
+
+    select * from {{ ref("fct_gpu_prices") }}
+
+),
+
+observations as (
+
+    select * from {{ ref("int_price_observations") }}
+    where accepted_from_at is not null
+
+),
+
+snapshot_days as (
+
+    select * from {{ ref("int_price_snapshot_days") }}
+
+),
+
+freshness as (
+
+    select * from {{ ref("int_source_freshness") }}
+    where kind = 'price'
+
+),
+
+days as (
+
+    select * from {{ ref("int_price_days") }}
+    {% if is_incremental() -%}
+    -- Days after the last one written are added even where they lie before the window: a run may have been missed.
+    where is_in_window or price_date > (select coalesce(max(written.price_date), '1970-01-01') from {{ this }} as written)
+    {%- endif %}
+
+),
+
+first_day as (
+
+    select min(price_date) as first_date from days
+
+),
+
+-- One row per series and day on which its price was seen; all sightings before the first day fold into that one.
+sightings as (
+
+    select
+        observations.series_id,
+        greatest(snapshot_days.sighted_date, first_day.first_date) as price_date,
+        max(snapshot_days.last_sighted_at) as last_sighted_at
+    from observations
+    inner join snapshot_days on observations.period_id = snapshot_days.period_id
+    cross join first_day
+    where snapshot_days.last_sighted_at >= observations.accepted_from_at
+    group by observations.series_id, greatest(snapshot_days.sighted_date, first_day.first_date)
+
+),
+
+-- One row per series and day: validity intervals of a series do not overlap (see assert_price_intervals_do_not_overlap).
+prices_per_day as (
+
+    select
+        days.price_date,
+        days.measured_at,
+        prices.*
+    from days
+    inner join prices
+        on
+            {{ day_of("prices.first_seen_at") }} <= days.price_date
+            and prices.valid_from_at < days.day_end_at
+            and (prices.valid_to_at is null or prices.valid_to_at >= days.day_end_at)
+
+),
+
+sighted_prices_per_day as (
+
+    select
+        prices_per_day.*,
+        max(sightings.last_sighted_at) over (
+            partition by prices_per_day.series_id
+            order by prices_per_day.price_date
+            rows between unbounded preceding and current row
+        ) as last_sighted_at
+    from prices_per_day
+    left join sightings
+        on
+            prices_per_day.series_id = sightings.series_id
+            and prices_per_day.price_date = sightings.price_date
+
+),
+
+aged_prices as (
+
+    select
+        *,
+        {{ hours_between("last_sighted_at", "measured_at") }} as age_hours
+    from sighted_prices_per_day
+
+),
+
+final as (
+
+    select
+        aged_prices.price_date,
+        aged_prices.series_id,
+        aged_prices.source,
+        aged_prices.provider,
+        aged_prices.price_key,
+        aged_prices.instance_type,
+        aged_prices.region,
+        aged_prices.gpu_model,
+        aged_prices.gpu_count,
+        aged_prices.pricing_category,
+        aged_prices.pricing_model,
+        aged_prices.offer_tier,
+        aged_prices.term_months,
+        aged_prices.payment_option,
+        aged_prices.price_usd_per_gpu_hour,
+        aged_prices.price_usd_per_instance_hour,
+        aged_prices.price_null_reason,
+        coalesce({{ day_of("aged_prices.last_sighted_at") }} < aged_prices.price_date, true) as is_carried_forward,
+        aged_prices.age_hours,
+        coalesce(aged_prices.age_hours > freshness.stale_after_hours, false) as is_stale,
+        aged_prices.last_sighted_at as last_seen_at,
+        aged_prices.valid_from_at,
+        aged_prices.snapshot_id
+    from aged_prices
+    left join freshness on aged_prices.source = freshness.source
+
+)
+
+select * from final

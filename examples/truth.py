@@ -1,0 +1,247 @@
+"""The demo world's ground truth: tokens as simulated and dollars in plain `Decimal`, independent of the ledger's SQL.
+
+Rules of the money, per fleet entry and UTC hour: gpu_hours = GPUs x active seconds / 3600 to 6 decimals, half up;
+cost = gpu_hours x rate per GPU-hour, exact. A reserved entry draws on its commitment; what is left of the
+commitment's GPU-hours is unused, at the same rate. docs/demo.md describes the columns.
+"""
+
+import csv
+import gzip
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+from examples.world import (
+    ANOMALY_FACTOR,
+    COMMITMENTS,
+    DEPLOYMENTS,
+    DRIFT_DEPLOYMENT,
+    DRIFT_REMAINING_PERMILLE,
+    HOUR,
+    PARTS,
+    Call,
+    EndReason,
+    Incarnation,
+    Load,
+    Outcome,
+    Part,
+    PricingModel,
+    Segment,
+    World,
+    iso,
+    midnight,
+    replicas,
+    utc_date,
+)
+
+TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "successful_requests")
+LOST = tuple(f"lost_{name}" for name in TOKENS)
+MONEY = tuple(f"{what}_{pricing}" for pricing in PricingModel for what in ("gpu_hours", "cost_usd"))
+GATEWAY = (
+    "lines",
+    "duplicate_lines",
+    "distinct_calls",
+    "successes_with_tokens",
+    "zero_token_successes",
+    "failures",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "calls_without_cached_tokens",
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Truth:
+    """Collects what the simulation did; `write` adds the money and leaves four files."""
+
+    world: World
+    until: int  # the midnight after the last day
+    hours: dict[tuple[int, str], Counter[str]] = field(default_factory=dict)
+    gateway: dict[tuple[int, str, str], Counter[str]] = field(default_factory=dict)
+    ends: list[tuple[Incarnation, Load]] = field(default_factory=list)
+
+    def add_work(self, segment: Segment, load: Load) -> None:
+        """Counts the work of a segment as visible in the counters, or as lost with them."""
+        requests = load.stop + load.length
+        counts = (load.computed, load.cached, load.output, requests)
+        names = TOKENS if segment.is_scraped else LOST
+        key = (segment.hour, segment.incarnation.replica.deployment)
+        self.hours.setdefault(key, Counter()).update(dict(zip(names, counts, strict=True)))
+        if not segment.is_scraped:
+            self.ends.append((segment.incarnation, load))
+
+    def add_call(self, call: Call) -> None:
+        """Counts one gateway call attempt by day, deployment and team, token counts as the gateway logged them."""
+        is_success = call.outcome is Outcome.SUCCESS
+        is_cached_stated = is_success and call.is_cached_stated
+        day = midnight(utc_date(call.segment.hour))
+        key = (day, call.segment.incarnation.replica.deployment, call.tenant or "")
+        self.gateway.setdefault(key, Counter()).update(
+            {
+                "lines": 1 + call.is_duplicated,
+                "duplicate_lines": int(call.is_duplicated),
+                "distinct_calls": 1,
+                "successes_with_tokens": int(is_success),
+                "zero_token_successes": int(call.outcome is Outcome.UNREPORTED),
+                "failures": int(call.outcome is Outcome.FAILURE),
+                "prompt_tokens": call.prompt if is_success else 0,
+                "cached_tokens": call.cached if is_cached_stated else 0,
+                "completion_tokens": call.output if is_success else 0,
+                "calls_without_cached_tokens": int(is_success and not call.is_cached_stated),
+            }
+        )
+
+    def write(self, out: Path) -> None:
+        """Writes truth.json, truth_hourly.csv.gz, truth_daily.csv, truth_commitments.csv and truth_gateway.csv."""
+        hourly = [
+            {"hour_start_at": iso(hour), "deployment": name} | self._hour(hour, name)
+            for hour in range(midnight(self.world.start), self.until, HOUR)
+            for name in DEPLOYMENTS
+            if self._is_in_fleet(name, hour)
+        ]
+        daily = sum_rows(
+            ({"usage_date": row["hour_start_at"][:10]} | row for row in hourly), by=("usage_date", "deployment")
+        )
+        commitments = sum_rows(self._commitment_hours(), by=("usage_date", "commitment_id"))
+        gateway = [
+            {"usage_date": iso(day)[:10], "deployment": name, "tenant": tenant}
+            | {column: counts[column] for column in GATEWAY}
+            for (day, name, tenant), counts in sorted(self.gateway.items())
+        ]
+        summary = {
+            "events": self._events(),
+            "rates": [_rate(part) for part in PARTS],
+            "totals": sum_rows(daily, by=("deployment",)),
+            "commitment_totals": sum_rows(commitments, by=("commitment_id",)),
+            "gateway_totals": sum_rows(gateway, by=("deployment",)),
+        }
+        (out / "truth_hourly.csv.gz").write_bytes(gzip.compress(_csv(hourly).encode(), 3, mtime=0))
+        (out / "truth_daily.csv").write_text(_csv(daily))
+        (out / "truth_commitments.csv").write_text(_csv(commitments))
+        (out / "truth_gateway.csv").write_text(_csv(gateway))
+        (out / "truth.json").write_text(json.dumps(summary, indent=1, default=str) + "\n")
+
+    def _is_in_fleet(self, name: str, hour: int) -> bool:
+        return any(part.deployment == name and _active_seconds(part, hour) for part in PARTS)
+
+    def _hour(self, hour: int, name: str) -> Row:
+        counts = self.hours.get((hour, name), Counter())
+        row: Row = {column: counts[column] for column in TOKENS + LOST}
+        row |= dict.fromkeys(MONEY, Decimal(0))
+        for part in PARTS:
+            if part.deployment == name:
+                gpu_hours = used_gpu_hours(part, hour)
+                row[f"gpu_hours_{part.pricing}"] += gpu_hours
+                row[f"cost_usd_{part.pricing}"] += gpu_hours * part.rate_usd_per_gpu_hour
+        return row
+
+    def _commitment_hours(self) -> Iterator[Row]:
+        for hour in range(midnight(self.world.start), self.until, HOUR):
+            for commitment in COMMITMENTS:
+                if commitment.starts <= hour < commitment.ends:
+                    rate = commitment.rate_usd_per_gpu_hour
+                    committed = Decimal(commitment.count * DEPLOYMENTS[commitment.deployment].gpus)
+                    used = sum(
+                        (used_gpu_hours(part, hour) for part in PARTS if part.commitment == commitment.commitment_id),
+                        Decimal(0),
+                    )
+                    yield {
+                        "usage_date": iso(hour)[:10],
+                        "commitment_id": commitment.commitment_id,
+                        "committed_gpu_hours": committed,
+                        "used_gpu_hours": used,
+                        "unused_gpu_hours": committed - used,
+                        "used_cost_usd": used * rate,
+                        "unused_cost_usd": (committed - used) * rate,
+                    }
+
+    def _events(self) -> Row:
+        world = self.world
+        incarnations = [each for replica in replicas() for each in world.incarnations(replica, self.until)]
+        return {
+            "price_anomaly": {
+                "source": "azure",
+                "dataset": "eastus",
+                "instance_type": "Standard_NC24ads_A100_v4",
+                "meter_name": "NC24ads_A100_v4 Spot",
+                "fetched_at": iso(world.anomaly_at),
+                "true_usd_per_instance_hour": "0.67877",
+                "wrong_usd_per_instance_hour": str(Decimal("0.67877") * ANOMALY_FACTOR),
+                "cause": "cents read as dollars",
+            },
+            "cost_drift": {
+                "deployment": DRIFT_DEPLOYMENT,
+                "starts_on": str(world.drift_date),
+                "batch_tokens_factor": str(Decimal(DRIFT_REMAINING_PERMILLE) / 1_000),
+                "cause": "fewer tokens on the same GPUs",
+            },
+            "lost_tails": [
+                {
+                    "replica": incarnation.replica.name,
+                    "ended_at": iso(incarnation.ends_at),
+                    "reason": incarnation.end_reason,
+                    "tokens": load.computed + load.cached + load.output,
+                }
+                for incarnation, load in self.ends
+            ],
+            "rolling_restarts": [
+                {"replica": each.replica.name, "at": iso(each.ends_at)}
+                for each in incarnations
+                if each.end_reason is EndReason.ROLLING_RESTART
+            ],
+        }
+
+
+def used_gpu_hours(part: Part, hour: int) -> Decimal:
+    """GPU-hours of a fleet entry in the hour that begins at `hour`, to 6 decimals."""
+    gpus = len(part.replicas) * DEPLOYMENTS[part.deployment].gpus
+    return (Decimal(gpus * _active_seconds(part, hour)) / HOUR).quantize(Decimal("1e-6"), rounding=ROUND_HALF_UP)
+
+
+def _active_seconds(part: Part, hour: int) -> int:
+    ends = hour + HOUR if part.ends is None else min(hour + HOUR, part.ends)
+    return max(0, ends - max(hour, part.starts))
+
+
+def sum_rows(rows: Iterable[Mapping[str, Any]], *, by: tuple[str, ...]) -> list[Row]:
+    """Adds up the numeric columns of `rows` per combination of the `by` columns, in order of first appearance."""
+    sums: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        key = tuple(row[column] for column in by)
+        total = sums.setdefault(key, dict(zip(by, key, strict=True)))
+        for column, value in row.items():
+            if isinstance(value, int | Decimal):
+                total[column] = total.get(column, 0) + value
+    return list(sums.values())
+
+
+def _rate(part: Part) -> Row:
+    is_contracted = part.contracted_usd_per_gpu_hour is not None
+    return {
+        "deployment": part.deployment,
+        "pricing_model": part.pricing,
+        "replicas": len(part.replicas),
+        "from": iso(part.starts),
+        "to": None if part.ends is None else iso(part.ends),
+        "commitment": part.commitment,
+        "rate_basis": "contracted" if is_contracted else "list",
+        "list_usd_per_instance_hour": part.list_usd_per_instance_hour,
+        "rate_usd_per_gpu_hour": part.rate_usd_per_gpu_hour,
+    }
+
+
+def _csv(rows: list[Row]) -> str:
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()

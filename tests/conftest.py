@@ -1,0 +1,33 @@
+"""What every test shares: no network but this machine's own, and a place to find the recorded samples."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).parents[1]
+SAMPLES = PROJECT_ROOT.parent / "shared" / "samples"
+
+_connect = socket.socket.connect
+
+
+def _loopback_only(self: socket.socket, address: object) -> None:
+    host = address[0] if isinstance(address, tuple) else None
+    if self.family != socket.AF_UNIX and host not in {"127.0.0.1", "::1", "localhost"}:
+        raise AssertionError(f"a test tried to reach {host}: tests run offline")
+    _connect(self, address)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> object:
+    socket.socket.connect = _loopback_only  # type: ignore[method-assign, assignment]
+    yield
+    socket.socket.connect = _connect  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def samples() -> Path:
+    """The recorded real responses and logs, which are not part of the project."""
+    if not SAMPLES.is_dir():
+        pytest.skip("the recorded samples are not beside this checkout (../shared/samples)")
+    return SAMPLES

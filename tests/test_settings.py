@@ -1,0 +1,132 @@
+"""ledger.yaml: what is accepted, and what each mistake says."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from orchestration.settings import ConfigError, load_settings, read_ledger
+
+GOOD = """\
+prices:
+  sources: {aws: {regions: [us-east-1]}, oci: }
+fleet:
+  - deployment: chat
+    model: meta-llama/Llama-3.1-70B-Instruct
+    provider: aws
+    region: us-east-1
+    instance_type: p5.48xlarge
+    replicas: 2
+    pricing: {model: reserved, commitment: p5-1y}
+    from: 2026-09-01
+    to: 2026-10-01T06:30+02:00
+commitments:
+  - {id: p5-1y, provider: aws, region: us-east-1, instance_type: p5.48xlarge, count: 2, term_months: 12,
+     rate_usd_per_gpu_hour: 4.12345678, from: 2026-02-28T00:00Z}
+usage:
+  - {name: gateway, kind: litellm, path: "logs/*.jsonl", deployments: {llama: chat}}
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "ledger.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(tmp_path: Path, old: str, new: str) -> list[str]:
+    assert GOOD.count(old) >= 1, f"{old!r} is not in the good file"
+    with pytest.raises(ConfigError) as caught:
+        read_ledger(write(tmp_path, GOOD.replace(old, new, 1)))
+    return caught.value.problems
+
+
+def test_good_file_is_read_exactly(tmp_path: Path) -> None:
+    ledger = read_ledger(write(tmp_path, GOOD))
+    entry, commitment = ledger.fleet[0], ledger.commitments[0]
+    assert entry.from_ == datetime(2026, 9, 1, tzinfo=UTC)
+    assert entry.to == datetime(2026, 10, 1, 4, 30, tzinfo=UTC)
+    # Through a float this would have been 4.123456780000000…
+    assert commitment.rate_usd_per_gpu_hour == Decimal("4.12345678")
+    assert commitment.to == datetime(2027, 2, 28, tzinfo=UTC)
+    assert ledger.prices.sources["oci"].enabled
+
+
+def test_term_from_29_february_ends_on_the_28th(tmp_path: Path) -> None:
+    ledger = read_ledger(write(tmp_path, GOOD.replace("2026-02-28T00:00Z", "2028-02-29T00:00Z")))
+    assert ledger.commitments[0].to == datetime(2029, 2, 28, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("replicas: 2", "replica: 2", "line 9, fleet[0].replica: unknown field (did you mean 'replicas'?)"),
+        ("replicas: 2", "replicas: 2.5", "line 9, fleet[0].replicas: input should be a valid integer"),
+        ("replicas: 2", "replicas: 0", "line 9, fleet[0].replicas: input should be greater than or equal to 1 (got 0)"),
+        ("model: reserved", "model: on-demand", "fleet[0].pricing.model: input should be 'on_demand', 'spot' or 'reserved'"),
+        ("model: reserved", "model: spot", "line 10, fleet[0].pricing: a reserved entry names its commitment"),
+        ("commitment: p5-1y", "commitment: p5-1yr", "no commitment 'p5-1yr' (did you mean 'p5-1y'?)"),
+        ("from: 2026-09-01", "from: 2026-09-01T06:00", "line 11, fleet[0].from: has no time zone; add Z for UTC"),
+        ("from: 2026-09-01", "from: yesterday", "write an instant in UTC, such as 2026-09-01T00:00Z"),
+        ("to: 2026-10-01T06:30+02:00", "to: 2026-08-01", "fleet[0]: `to` must be later than `from`"),
+        ("aws: {regions", "awz: {regions", "line 1, prices: unknown price source 'awz' (did you mean 'aws'?)"),
+        ("oci: }", "oci: {base_url: 'http://example.com'}}", "plain http is allowed for this machine only"),
+        ("4.12345678", "4.123456789", "commitments[0].rate_usd_per_gpu_hour"),
+        ("4.12345678", ".nan", "commitments[0].rate_usd_per_gpu_hour"),
+        ("term_months: 12", "term_months: 24", "commitments[0].term_months: input should be 12 or 36"),
+        ("{llama: chat}", "{llama: chad}", "line 17, usage[0]: no deployment 'chad' in fleet (did you mean 'chat'?)"),
+        ("kind: litellm", "kind: lite_llm", "usage[0].kind"),
+        ('path: "logs/*.jsonl"', 'url: "http://10.0.0.1/metrics"', "only kind vllm_metrics is scraped from a url"),
+        ("deployment: chat", 'deployment: "<b>chat</b>"', "fleet[0].deployment: use letters, digits"),
+        ("fleet:", "fleets:", "line 3, fleets: unknown field (did you mean 'fleet'?)"),
+    ],
+)
+def test_a_mistake_names_line_field_and_remedy(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    found = problems(tmp_path, old, new)
+    assert any(expected in problem for problem in found), found
+
+
+def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace("replicas: 2", "replica: 2").replace("term_months: 12", "term_months: 7")
+    with pytest.raises(ConfigError) as caught:
+        read_ledger(write(tmp_path, text))
+    assert len(caught.value.problems) == 3  # unknown field, missing field, wrong term
+
+
+def test_a_field_given_twice_is_refused(tmp_path: Path) -> None:
+    assert "'replicas' is given twice" in problems(tmp_path, "replicas: 2", "replicas: 2\n    replicas: 3")[0]
+
+
+def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
+    assert problems(tmp_path, "replicas: 2", "replicas: [2")[0].startswith("line ")
+
+
+def test_one_deployment_keeps_one_kind_of_hardware(tmp_path: Path) -> None:
+    """Tokens of a deployment are shared over its entries by GPU-hours: that needs equal GPUs."""
+    second = """\
+  - {deployment: chat, model: meta-llama/Llama-3.1-70B-Instruct, provider: aws, region: us-east-1,
+     instance_type: g6e.xlarge, replicas: 1, pricing: {model: on_demand}, from: 2026-09-01}
+commitments:
+"""
+    found = problems(tmp_path, "commitments:\n", second)
+    assert "fleet[1].instance_type" in found[0]
+    assert "give other hardware or another model a deployment name of its own" in found[0]
+
+
+def test_missing_and_empty_files_say_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="is empty"):
+        read_ledger(write(tmp_path, ""))
+
+
+def test_environment_gives_the_defaults_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, GOOD.replace("oci: }", "oci: {api_key_env: OCI_TEST_KEY}}"))
+    monkeypatch.setenv("LEDGER_CONFIG", str(path))
+    monkeypatch.setenv("LEDGER_DATA_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("OCI_TEST_KEY", "secret-value")
+    settings = load_settings()
+    assert settings.data_dir == tmp_path / "elsewhere"
+    assert settings.source_options("oci").api_key == "secret-value"
+    assert "secret-value" not in repr(settings.source_options("oci"))

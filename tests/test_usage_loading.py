@@ -1,0 +1,313 @@
+"""Serving logs and scrapes into the raw room: recorded files, damaged files, repeated and rotated files."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from orchestration.settings import Settings, load_settings
+from orchestration.serving_logs import scrape_time
+from orchestration.warehouse import UsageResult, Warehouse, load_usage, write_run
+
+NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
+CANARY = "CANARY-7f3a"
+
+Load = Callable[[], UsageResult]
+
+
+def ledger_text(kind: str, path: str) -> str:
+    return (
+        "fleet:\n  - {deployment: d, model: m, provider: aws, region: r, instance_type: t, replicas: 1,\n"
+        "     pricing: {model: on_demand}, from: 2026-01-01}\n"
+        f"usage:\n  - {{name: src, kind: {kind}, path: '{path}', deployment: d}}\n"
+    )
+
+
+def settings_for(root: Path, kind: str, path: str) -> Settings:
+    (root / "ledger.yaml").write_text(ledger_text(kind, path), encoding="utf-8")
+    return load_settings(root / "ledger.yaml", root / "data")
+
+
+def load(settings: Settings) -> UsageResult:
+    with Warehouse(settings.warehouse_path).connect() as con:
+        return load_usage(con, settings.ledger.usage[0], settings, now=NOW, work_dir=settings.data_dir / "tmp")
+
+
+def rows(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(settings.warehouse_path)) as con:
+        con.execute("set timezone = 'UTC'")
+        return con.execute(sql).fetchall()
+
+
+def payload(number: int, **changes: object) -> dict[str, object]:
+    """A LiteLLM payload with a canary in every field that must not be read."""
+    return {
+        "id": f"chatcmpl-{number}",
+        "litellm_call_id": f"call-{number}",
+        "trace_id": f"trace-{number}",
+        "status": "success",
+        "stream": False,
+        "startTime": 1795305600.25 + number,
+        "endTime": 1795305602.5 + number,
+        "completionStartTime": 1795305601.0 + number,
+        "model": "hosted_vllm/acme/qwen3-32b",
+        "model_group": "qwen3-32b",
+        "model_id": "replica-1",
+        "prompt_tokens": 100,
+        "completion_tokens": 10,
+        "total_tokens": 110,
+        "response_cost": 0.001,
+        "metadata": {
+            "user_api_key_team_id": "team-search",
+            "user_api_key_hash": CANARY,
+            "user_api_key_user_email": f"{CANARY}@example.com",
+            "requester_ip_address": CANARY,
+            "usage_object": {"prompt_tokens_details": {"cached_tokens": 64}},
+        },
+        "messages": [{"role": "user", "content": CANARY}],
+        "response": {"choices": [{"message": {"content": CANARY}}]},
+        "api_base": CANARY,
+        "end_user": CANARY,
+        "error_str": CANARY,
+        **changes,
+    }
+
+
+def lines(*payloads: dict[str, object]) -> str:
+    return "".join(json.dumps(entry) + "\n" for entry in payloads)
+
+
+def test_recorded_payloads_are_read_field_by_field(samples: Path, tmp_path: Path) -> None:
+    """LiteLLM 1.109.1, recorded 2026-11-23: 2 plain, 3 streams, 2 failures of one retried request."""
+    source = samples / "usage" / "litellm" / "standard_logging_payload_generated_v1.109.1.jsonl"
+    shutil.copy(source, tmp_path / "recorded.jsonl")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    result = load(settings)
+    assert (result.record_count, result.rejected_count) == (7, 0)
+    found = rows(
+        settings,
+        "select status, prompt_tokens, completion_tokens, cached_tokens, tenant from raw.litellm_requests order by started_at",
+    )
+    assert found[0] == ("success", 1201, 40, 1024, "team-search")
+    assert [row[1:3] for row in found] == [(1201, 40), (1202, 40), (1203, 40), (0, 0), (11, 5), (0, 0), (0, 0)]
+    assert rows(settings, "select count(distinct trace_id) from raw.litellm_requests where status = 'failure'") == [(1,)]
+
+
+def test_recorded_scrapes_keep_counters_and_incarnations(samples: Path, tmp_path: Path) -> None:
+    """vLLM 0.32.0 CPU build, 33 scrapes around a SIGKILL; the counters' own words (usage.md, section 0)."""
+    shutil.copytree(samples / "usage" / "vllm" / "recorded_vllm_0.32.0_cpu" / "scrapes", tmp_path / "replica-0")
+    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    result = load(settings)
+    assert (result.file_count, result.rejected_count) == (33, 0)
+    found = rows(
+        settings,
+        """
+        select process_started_at, count(*), max(value) filter (metric_name = 'vllm:prompt_tokens_total'),
+            max(value) filter (metric_name = 'vllm:generation_tokens_total'),
+            max(value) filter (metric_name = 'vllm:prompt_tokens_cached_total')
+        from raw.vllm_samples group by 1 order by 1
+        """,
+    )
+    assert [row[2:] for row in found] == [(51842.0, 7629.0, 37248.0), (16926.0, 2780.0, 11776.0)]
+    assert found[0][0] == datetime(2026, 11, 23, 17, 53, 2, 620000, UTC)
+    assert rows(settings, "select distinct replica_key, engine, model_name from raw.vllm_samples") == [
+        ("replica-0", "0", "tiny-llama")
+    ]
+
+
+def test_nothing_but_allow_listed_fields_reaches_disk(tmp_path: Path) -> None:
+    """Prompts, replies, keys and addresses: one canary in each, then every byte written is searched."""
+    whole = gzip.compress(lines(*(payload(n) for n in range(2000))).encode())
+    (tmp_path / "a.jsonl").write_text(lines(payload(1), payload(2)) + '{"id": "' + CANARY, encoding="utf-8")
+    (tmp_path / "b.jsonl.gz").write_bytes(whole[: len(whole) // 2])  # goes the slow way, through a file of our own
+    settings = settings_for(tmp_path, "litellm", "*.jsonl*")
+    result = load(settings)
+    assert result.record_count > 2
+    assert result.partial_file_count == 1
+    for path in (tmp_path / "data").rglob("*"):
+        if path.is_file():
+            assert CANARY.encode() not in path.read_bytes(), path
+
+
+def test_email_as_tenant_is_replaced_by_a_stable_digest(tmp_path: Path) -> None:
+    named = payload(1, metadata={"user_api_key_team_id": "jane.doe@example.com"})
+    (tmp_path / "a.jsonl").write_text(lines(named), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    load(settings)
+    ((tenant,),) = rows(settings, "select tenant from raw.litellm_requests")
+    # sha256 of the address, worked out with sha256sum
+    assert tenant == "sha256:86e0b9e56c17cc4d"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "field", "location"),
+    [
+        ('{"id": "half', "malformed_json", None, "a.jsonl, line 2"),
+        ("[1, 2]", "malformed_json", None, "a.jsonl, line 2"),
+        (json.dumps(payload(9, id=None, litellm_call_id=None)), "missing_field", "id", "a.jsonl"),
+        (json.dumps(payload(9, startTime=None)), "missing_field", "startTime", "a.jsonl"),
+        (json.dumps(payload(9, startTime="soon")), "not_an_instant", "startTime", "a.jsonl"),
+        (json.dumps(payload(9, startTime=1_000_000_000)), "instant_out_of_range", "startTime", "a.jsonl"),
+        (json.dumps(payload(9, startTime=4_000_000_000)), "instant_out_of_range", "startTime", "a.jsonl"),
+        (json.dumps(payload(9, prompt_tokens=-1)), "not_a_token_count", "prompt_tokens", "a.jsonl"),
+        (json.dumps(payload(9, prompt_tokens="many")), "not_a_token_count", "prompt_tokens", "a.jsonl"),
+        (json.dumps(payload(9, completion_tokens=4.5)), "not_a_token_count", "completion_tokens", "a.jsonl"),
+        (json.dumps(payload(9, completion_tokens=2**63)), "not_a_token_count", "completion_tokens", "a.jsonl"),
+    ],
+)
+def test_a_bad_line_is_counted_with_its_reason_and_the_good_ones_stay(
+    tmp_path: Path, line: str, reason: str, field: str | None, location: str
+) -> None:
+    text = lines(payload(1)) + line + "\n" + lines(payload(2))
+    (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    result = load(settings)
+    assert (result.record_count, result.rejected_count) == (2, 1)
+    ((found, found_field, where, detail, count),) = rows(
+        settings, "select reason, field, first_location, detail, occurrences from raw.rejected_records"
+    )
+    assert (found, found_field, detail, count) == (reason, field, None, 1)
+    assert where.endswith(location)
+
+
+def test_last_line_cut_short_is_told_from_a_broken_one(tmp_path: Path) -> None:
+    """A growing file ends in half a line; the next run reads it whole."""
+    whole = lines(payload(1), payload(2))
+    (tmp_path / "a.jsonl").write_text(whole[:-30], encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    assert load(settings).record_count == 1
+    assert rows(settings, "select reason, occurrences from raw.rejected_records") == [("line_cut_short", 1)]
+    (tmp_path / "a.jsonl").write_text(whole, encoding="utf-8")
+    assert load(settings).record_count == 2
+    assert rows(settings, "select count(*) from raw.litellm_requests") == [(2,)]
+    assert rows(settings, "select count(*) from raw.rejected_records") == [(0,)]
+
+
+def test_archive_cut_short_keeps_the_lines_before_the_cut(tmp_path: Path) -> None:
+    whole = gzip.compress(lines(*(payload(n) for n in range(5000))).encode())
+    (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "b.jsonl").write_text(lines(payload(9001)), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl*")
+    load(settings)
+    found = dict(rows(settings, "select parse_filename(file_path), record_count from raw.usage_files"))
+    assert found["b.jsonl"] == 1
+    assert 1000 < found["a.jsonl.gz"] < 5000
+    assert rows(settings, "select status, message from raw.usage_files where file_path like '%gz'") == [
+        ("partial", "archive_cut_short")
+    ]
+
+
+def test_file_of_another_format_is_refused_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("<html>502 Bad Gateway</html>\n" * 20, encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text(lines(payload(1)), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    result = load(settings)
+    assert result.record_count == 1
+    assert result.refused_file_count == 1
+    assert "20 unusable lines beside 0 good ones (malformed_json)" in result.failures[0]
+    assert result.failures[1].endswith("a.jsonl")
+
+
+def test_reading_again_changes_nothing_and_a_renamed_file_replaces_itself(tmp_path: Path) -> None:
+    """Rotation renames and compresses: a file is known by its first record."""
+    text = lines(payload(1), payload(2))
+    (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl*")
+    load(settings)
+    again = load(settings)
+    assert (again.file_count, again.unchanged_file_count) == (0, 1)
+    (tmp_path / "a.jsonl").unlink()
+    (tmp_path / "a.jsonl.1.gz").write_bytes(gzip.compress(text.encode()))
+    load(settings)
+    assert rows(settings, "select count(*), count(distinct request_id) from raw.litellm_requests") == [(2, 2)]
+    assert rows(settings, "select count(*) from raw.usage_files") == [(1,)]
+
+
+def test_a_file_started_anew_does_not_take_the_old_rows_away(tmp_path: Path) -> None:
+    """copytruncate: the same name holds new records; what it held before was served and stays counted."""
+    (tmp_path / "a.jsonl").write_text(lines(payload(1), payload(2)), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    load(settings)
+    (tmp_path / "a.jsonl").write_text(lines(payload(3)), encoding="utf-8")
+    load(settings)
+    assert rows(settings, "select count(*) from raw.litellm_requests") == [(3,)]
+
+
+def test_scrape_cut_short_loses_its_last_line_not_its_digits(tmp_path: Path) -> None:
+    """`51842.0` cut to `518` would be read as a counter reset of 51,324 tokens."""
+    folder = tmp_path / "replica-0"
+    folder.mkdir()
+    text = (
+        'vllm:generation_tokens_total{engine="0",model_name="m"} 7629.0\n'
+        'vllm:prompt_tokens_total{engine="0",model_name="m"} 518'
+    )
+    (folder / "20261123T175427Z.prom").write_text(text, encoding="utf-8")
+    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    load(settings)
+    assert rows(settings, "select metric_name, value from raw.vllm_samples") == [("vllm:generation_tokens_total", 7629.0)]
+    assert rows(settings, "select reason from raw.rejected_records") == [("line_cut_short",)]
+
+
+def test_page_without_vllm_series_and_nameless_file_are_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "replica-0"
+    folder.mkdir()
+    (folder / "1795456467.prom").write_text('vllm:prompt_tokens_total{engine="0",model_name="m"} 5.0\n', encoding="utf-8")
+    (folder / "20261123T175427Z.prom").write_text("<html>not found</html>\n", encoding="utf-8")
+    (folder / "latest.prom").write_text('vllm:prompt_tokens_total{engine="0",model_name="m"} 1.0\n', encoding="utf-8")
+    (folder / "20261123T175432Z.prom").write_text('vllm:prompt_tokens_total{engine="0",model_name="m"} NaN\n', encoding="utf-8")
+    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    load(settings)
+    found = {reason for (reason,) in rows(settings, "select reason from raw.rejected_records")}
+    assert found == {"no_vllm_series", "value_not_a_count", "file_name_has_no_utc_time_or_epoch"}
+    assert rows(settings, "select value, scraped_at from raw.vllm_samples") == [
+        (5.0, datetime(2026, 11, 23, 17, 54, 27, tzinfo=UTC))
+    ]
+
+
+def test_labels_with_quotes_and_control_characters_are_text(tmp_path: Path) -> None:
+    folder = tmp_path / "replica-0"
+    folder.mkdir()
+    (folder / "20261123T175427Z.prom").write_text(
+        'vllm:prompt_tokens_total{engine="0",model_name="a\\"b\'; drop table x; --\x1b[31m"} 5.0\n', encoding="utf-8"
+    )
+    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    load(settings)
+    assert rows(settings, "select model_name from raw.vllm_samples") == [("a\\\"b'; drop table x; --[31m",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("20261123T175427Z.prom", datetime(2026, 11, 23, 17, 54, 27, tzinfo=UTC)),
+        ("vllm-0_20261123T175427Z.prom", datetime(2026, 11, 23, 17, 54, 27, tzinfo=UTC)),
+        ("1795456467.prom", datetime(2026, 11, 23, 17, 54, 27, tzinfo=UTC)),
+        ("1795456467500.prom", datetime(2026, 11, 23, 17, 54, 27, 500000, tzinfo=UTC)),
+        ("20261323T175427Z.prom", None),
+        ("metrics.prom", None),
+    ],
+)
+def test_scrape_time_from_the_file_name(name: str, expected: datetime | None) -> None:
+    assert scrape_time(name) == expected
+
+
+def test_changed_days_wait_until_they_are_published(tmp_path: Path) -> None:
+    """A run killed after loading: the next one still rebuilds from the day that changed."""
+    old = payload(1, startTime=datetime(2026, 10, 3, 12, tzinfo=UTC).timestamp())
+    (tmp_path / "a.jsonl").write_text(lines(old), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    load(settings)
+    as_of = date(2026, 11, 23)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        # A day earlier than the row: a scrape at midnight closes the day before.
+        assert write_run(con, run_id="1", started_at=NOW, as_of_date=as_of) == date(2026, 10, 2)
+        con.execute("delete from raw.pending_usage_days")
+        assert write_run(con, run_id="2", started_at=NOW, as_of_date=as_of) == date(2026, 11, 21)
+        # After an earlier day was asked for, the way back to today is rebuilt.
+        assert write_run(con, run_id="3", started_at=NOW, as_of_date=date(2026, 11, 10)) == date(2026, 11, 8)
+        assert write_run(con, run_id="4", started_at=NOW, as_of_date=as_of) == date(2026, 11, 8)

@@ -1,0 +1,230 @@
+"""Prices into the raw room through the gate, and what happens to a damaged or locked warehouse."""
+
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from orchestration import warehouse as warehouse_module
+from orchestration.price_feeds import land_bundled, land_replay, load_landed
+from orchestration.settings import Settings, load_settings
+from orchestration.warehouse import LoadResult, Warehouse, WarehouseLockedError
+from scrapers.landing import Landing
+
+DAY = datetime(2026, 10, 1, 6, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "ledger.yaml").write_text("prices: {bundled: [bundled], sources: {oci: }}\n", encoding="utf-8")
+    return load_settings(tmp_path / "ledger.yaml", tmp_path / "data")
+
+
+def oci_answer(prices: dict[str, object], currency: str = "USD") -> bytes:
+    """The cetools product list with GPU parts at the given prices."""
+    items = [
+        {
+            "partNumber": part,
+            "displayName": f"OCI - Compute - GPU - {part}",
+            "metricName": "GPU Per Hour",
+            "serviceCategory": "Compute - GPU",
+            "currencyCodeLocalizations": [
+                {"currencyCode": currency, "prices": [{"model": "PAY_AS_YOU_GO", "value": price}]}
+            ],
+        }
+        for part, price in prices.items()
+    ]
+    return json.dumps({"lastUpdated": "2026-10-01T14:18:05.193Z", "items": items}).encode()
+
+
+def replay(settings: Settings, content: bytes, at: datetime, **options: Any) -> LoadResult:
+    """Lands and loads one answer; returns what became of it."""
+    path = settings.root / "answer.json"
+    path.write_bytes(content)
+    entry = land_replay(settings, "oci", "products", [path], at)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        results = load_landed(con, settings, "oci", **options)
+    return next(result for result in results if result.fetch_id == entry.entry_id)
+
+
+def rows(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(settings.warehouse_path)) as con:
+        con.execute("set timezone = 'UTC'")
+        return con.execute(sql).fetchall()
+
+
+def test_prices_arrive_as_exact_decimals_in_the_source_words(settings: Settings) -> None:
+    result = replay(settings, oci_answer({"B109479": 3.5, "B98415": 10, "B88517": 1.275}), DAY)
+    assert (result.outcome, result.record_count, result.message) == ("loaded", 3, None)
+    found = rows(
+        settings,
+        "select sku_id, price_amount::varchar, price_unit_raw, region_raw, fetched_at from raw.price_records order by 1",
+    )
+    assert found == [
+        ("B109479", "3.500000000000", "GPU Per Hour", "global", DAY),
+        ("B88517", "1.275000000000", "GPU Per Hour", "global", DAY),
+        ("B98415", "10.000000000000", "GPU Per Hour", "global", DAY),
+    ]
+    assert rows(settings, "select outcome, origin, record_count, landing_path from raw.source_fetches")[0][:3] == (
+        "loaded",
+        "replay",
+        3,
+    )
+
+
+def test_a_snapshot_80_percent_shorter_is_refused_and_the_last_one_stays(settings: Settings) -> None:
+    parts = {f"B{number}": 1 + number for number in range(10)}
+    replay(settings, oci_answer(parts), DAY)
+    short = oci_answer(dict(list(parts.items())[:2]))
+    result = replay(settings, short, DAY + timedelta(days=1))
+    assert result.outcome == "refused"
+    assert "oci products has 2 prices where the last good snapshot had 10" in str(result.message)
+    assert "--accept-smaller oci" in str(result.message)
+    assert rows(settings, "select count(*), count(distinct snapshot_id) from raw.price_records") == [(10, 1)]
+    # 8 of 10 is the edge that passes
+    assert replay(settings, oci_answer(dict(list(parts.items())[:8])), DAY + timedelta(days=2)).outcome == "loaded"
+
+
+def test_accept_smaller_takes_it(settings: Settings) -> None:
+    replay(settings, oci_answer({f"B{number}": 1 for number in range(10)}), DAY)
+    result = replay(settings, oci_answer({"B1": 1}), DAY + timedelta(days=1), accept_smaller=True)
+    assert result.outcome == "loaded"
+
+
+def test_answer_in_another_currency_is_refused(settings: Settings) -> None:
+    result = replay(settings, oci_answer({"B109479": 3.5, "B98415": 10}, currency="EUR"), DAY)
+    assert result.outcome == "refused"
+    assert "holds no usable price" in str(result.message)
+    assert rows(settings, "select reason, sum(occurrences) from raw.rejected_records group by 1") == [
+        ("currency_not_usd", 2)
+    ]
+
+
+@pytest.mark.parametrize("price", [0, -1, "NaN", "free", None])
+def test_one_bad_price_is_listed_and_the_others_are_kept(settings: Settings, price: object) -> None:
+    result = replay(settings, oci_answer({"B109479": price, "B98415": 10, "B110519": 10}), DAY)
+    assert (result.outcome, result.record_count, result.rejected_count) == ("loaded", 2, 1)
+    ((reason, location),) = rows(settings, "select reason, first_location from raw.rejected_records")
+    assert reason.startswith("price_not") or reason == "missing_field"
+    assert location
+
+
+@pytest.mark.parametrize("content", [b"<html><body>Service unavailable</body></html>", b'{"items": [', b"", b"[]"])
+def test_an_answer_that_is_no_product_list_is_refused_with_a_reason(settings: Settings, content: bytes) -> None:
+    result = replay(settings, content, DAY)
+    assert result.outcome == "refused"
+    assert "oci" in str(result.message).lower() or "answer.json" in str(result.message)
+
+
+def test_loading_twice_changes_nothing(settings: Settings) -> None:
+    replay(settings, oci_answer({"B109479": 3.5}), DAY)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        assert load_landed(con, settings, "oci") == []
+
+
+def test_emptied_warehouse_is_filled_again_from_landing(settings: Settings) -> None:
+    replay(settings, oci_answer({"B109479": 3.5}), DAY)
+    replay(settings, oci_answer({"B109479": 3.25}), DAY + timedelta(days=1))
+    query = "select * from raw.price_records order by all"
+    fetches = "select * from raw.source_fetches order by all"
+    before, fetched = rows(settings, query), rows(settings, fetches)
+    settings.warehouse_path.unlink()
+    with Warehouse(settings.warehouse_path).connect() as con:
+        load_landed(con, settings, "oci")
+    assert rows(settings, query) == before
+    assert rows(settings, fetches) == fetched
+
+
+def test_a_refused_answer_confirmed_by_the_source_is_still_refused(settings: Settings) -> None:
+    """`unchanged` since a snapshot that was never good is no success."""
+    replay(settings, oci_answer({"B109479": 0}), DAY)
+    landing = Landing(settings.landing_dir)
+    refused = landing.latest_snapshot("oci", "products")
+    assert refused is not None
+    with landing.stage("oci", "products", fetched_at=DAY + timedelta(days=1)) as stage:
+        stage.commit_unchanged(refused)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        (result,) = load_landed(con, settings, "oci")
+    assert result.outcome == "refused"
+
+
+def test_bundled_snapshots_land_once_with_the_time_of_their_name(settings: Settings) -> None:
+    folder = settings.root / "bundled" / "oci" / "products"
+    folder.mkdir(parents=True)
+    (folder / "20261001T141805Z.json").write_bytes(oci_answer({"B109479": 3.5}))
+    (folder / "notes.json").write_bytes(b"{}")
+    assert land_bundled(settings, "oci") == 1
+    assert land_bundled(settings, "oci") == 0
+    (entry,) = Landing(settings.landing_dir).entries("oci")
+    assert (entry.fetched_at, str(entry.origin)) == (datetime(2026, 10, 1, 14, 18, 5, tzinfo=UTC), "bundled")
+
+
+def test_truncated_warehouse_is_noticed_and_set_aside(settings: Settings) -> None:
+    """DuckDB opens a file whose write-ahead log was cut without a word: only the manifest outside tells."""
+    replay(settings, oci_answer({"B109479": 3.5}), DAY)
+    path = settings.warehouse_path
+    path.unlink()
+    duckdb.connect(str(path)).close()  # what such a file looks like: it opens, and holds less than was committed
+    with Warehouse(path).connect() as con:
+        (result,) = load_landed(con, settings, "oci")
+    assert result.outcome == "loaded"
+    (aside,) = (settings.data_dir / "quarantine").iterdir()
+    assert (aside / "warehouse.duckdb").exists()
+
+
+def test_unreadable_warehouse_is_set_aside(settings: Settings) -> None:
+    replay(settings, oci_answer({"B109479": 3.5}), DAY)
+    with settings.warehouse_path.open("r+b") as stream:
+        stream.truncate(6000)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        assert load_landed(con, settings, "oci")[0].outcome == "loaded"
+    assert (settings.data_dir / "quarantine").exists()
+
+
+def _hold(path: str, seconds: float, ready: Any) -> None:
+    with duckdb.connect(path):
+        ready.set()
+        time.sleep(seconds)
+
+
+@pytest.fixture
+def holder(settings: Settings) -> Iterator[Any]:
+    """Starts another process that holds the warehouse open for some seconds."""
+    context = multiprocessing.get_context("spawn")
+    processes = []
+
+    def start(seconds: float) -> None:
+        with Warehouse(settings.warehouse_path).connect():
+            pass
+        ready = context.Event()
+        process = context.Process(target=_hold, args=(str(settings.warehouse_path), seconds, ready))
+        process.start()
+        processes.append(process)
+        assert ready.wait(30)
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def test_a_short_lock_is_waited_for(settings: Settings, holder: Any) -> None:
+    holder(1.0)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        assert con.execute("select count(*) from raw.price_records").fetchone() == (0,)
+
+
+def test_a_long_lock_ends_in_a_sentence(settings: Settings, holder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warehouse_module, "LOCK_WAIT_SECONDS", 0.5)
+    holder(60.0)
+    with pytest.raises(WarehouseLockedError, match="is held open by another process"), Warehouse(
+        settings.warehouse_path
+    ).connect():
+        pass
+    assert not (settings.data_dir / "quarantine").exists()
