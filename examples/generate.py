@@ -16,7 +16,9 @@ from typing import Any
 from examples.formats import litellm_line, vllm_page
 from examples.truth import Truth
 from examples.world import (
-    ANOMALY_FACTOR,
+    ANOMALY_METER,
+    ANOMALY_TRUE_USD,
+    ANOMALY_WRONG_USD,
     DAY,
     HOUR,
     SEED,
@@ -34,8 +36,6 @@ from examples.world import (
 )
 
 PRICES = Path(__file__).parent / "prices"
-ANOMALOUS_METER = '"meterName": "NC24ads_A100_v4 Spot"'
-ANOMALOUS_PRICE = "0.67877"
 
 
 def generate(out: Path, *, days: int = 60, end: date | None = None, seed: int | None = None) -> str:
@@ -55,7 +55,7 @@ def generate(out: Path, *, days: int = 60, end: date | None = None, seed: int | 
     if not state_file.exists():
         if days < 1:
             raise ValueError("a world has at least one day")
-        world = World(seed or SEED, end - timedelta(days=days - 1), end)
+        world = World(SEED if seed is None else seed, end - timedelta(days=days - 1), end)
         write(out, world, through=end)
         return f"wrote {world.start} to {end} in {out}"
     state = json.loads(state_file.read_text())
@@ -139,7 +139,7 @@ def _write_page(out: Path, incarnation: Incarnation, counters: Load, last_hour: 
 
 
 def _write_calls(path: Path, calls: list[Call]) -> None:
-    """Writes a day of the gateway's log in order of completion; a duplicate, as a shipper sends it, comes a bit later."""
+    """Writes a day of the gateway's log in order of completion; a line sent twice comes again 30 seconds later."""
     lines: list[tuple[int, str]] = []
     for call in calls:
         line = litellm_line(call)
@@ -151,14 +151,14 @@ def _write_calls(path: Path, calls: list[Call]) -> None:
 
 
 def _write_price_anomaly(out: Path, world: World) -> None:
-    """Copies the newest Azure eastus snapshot to the day of the anomaly, one price multiplied by 100."""
+    """Copies the newest Azure eastus snapshot to the instant of the anomaly, with one wrong price."""
     source = max((PRICES / "azure" / "eastus").glob("*.json"))
     lines = source.read_text().splitlines(keepends=True)
-    hits = [number for number, line in enumerate(lines) if ANOMALOUS_METER in line and ANOMALOUS_PRICE in line]
+    true, wrong = str(ANOMALY_TRUE_USD), str(ANOMALY_WRONG_USD)
+    hits = [number for number, line in enumerate(lines) if f'"meterName": "{ANOMALY_METER}"' in line and true in line]
     if len(hits) != 1:
-        raise ValueError(f"{source} has {len(hits)} lines with {ANOMALOUS_METER} at {ANOMALOUS_PRICE}, not one")
-    wrong = str(float(ANOMALOUS_PRICE) * ANOMALY_FACTOR)
-    lines[hits[0]] = lines[hits[0]].replace(ANOMALOUS_PRICE, wrong)
+        raise ValueError(f"{source} has {len(hits)} lines with {ANOMALY_METER} at {true}, not one")
+    lines[hits[0]] = lines[hits[0]].replace(true, wrong)
     target = out / "prices" / "azure" / "eastus" / f"{stamp(world.anomaly_at)}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(lines))

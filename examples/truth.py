@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from examples.world import (
-    ANOMALY_FACTOR,
+    ANOMALY_METER,
+    ANOMALY_TRUE_USD,
+    ANOMALY_WRONG_USD,
     COMMITMENTS,
     DEPLOYMENTS,
     DRIFT_DEPLOYMENT,
@@ -60,7 +62,7 @@ Row = dict[str, Any]
 
 @dataclass(slots=True)
 class Truth:
-    """Collects what the simulation did; `write` adds the money and leaves four files."""
+    """Collects what the simulation did; `write` adds the money and leaves five files."""
 
     world: World
     until: int  # the midnight after the last day
@@ -127,7 +129,7 @@ class Truth:
         (out / "truth_daily.csv").write_text(_csv(daily))
         (out / "truth_commitments.csv").write_text(_csv(commitments))
         (out / "truth_gateway.csv").write_text(_csv(gateway))
-        (out / "truth.json").write_text(json.dumps(summary, indent=1, default=str) + "\n")
+        (out / "truth.json").write_text(json.dumps(summary, indent=1, default=_plain) + "\n")
 
     def _is_in_fleet(self, name: str, hour: int) -> bool:
         return any(part.deployment == name and _active_seconds(part, hour) for part in PARTS)
@@ -165,22 +167,21 @@ class Truth:
 
     def _events(self) -> Row:
         world = self.world
-        incarnations = [each for replica in replicas() for each in world.incarnations(replica, self.until)]
         return {
             "price_anomaly": {
                 "source": "azure",
                 "dataset": "eastus",
                 "instance_type": "Standard_NC24ads_A100_v4",
-                "meter_name": "NC24ads_A100_v4 Spot",
+                "meter_name": ANOMALY_METER,
                 "fetched_at": iso(world.anomaly_at),
-                "true_usd_per_instance_hour": "0.67877",
-                "wrong_usd_per_instance_hour": str(Decimal("0.67877") * ANOMALY_FACTOR),
+                "true_usd_per_instance_hour": ANOMALY_TRUE_USD,
+                "wrong_usd_per_instance_hour": ANOMALY_WRONG_USD,
                 "cause": "cents read as dollars",
             },
             "cost_drift": {
                 "deployment": DRIFT_DEPLOYMENT,
                 "starts_on": str(world.drift_date),
-                "batch_tokens_factor": str(Decimal(DRIFT_REMAINING_PERMILLE) / 1_000),
+                "batch_tokens_factor": Decimal(DRIFT_REMAINING_PERMILLE) / 1_000,
                 "cause": "fewer tokens on the same GPUs",
             },
             "lost_tails": [
@@ -192,11 +193,14 @@ class Truth:
                 }
                 for incarnation, load in self.ends
             ],
-            "rolling_restarts": [
-                {"replica": each.replica.name, "at": iso(each.ends_at)}
-                for each in incarnations
-                if each.end_reason is EndReason.ROLLING_RESTART
-            ],
+            "rolling_restarts": {
+                replica.name: " ".join(
+                    iso(each.ends_at)
+                    for each in world.incarnations(replica, self.until)
+                    if each.end_reason is EndReason.ROLLING_RESTART
+                )
+                for replica in replicas()
+            },
         }
 
 
@@ -243,5 +247,10 @@ def _csv(rows: list[Row]) -> str:
     if rows:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({column: _plain(value) for column, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """Decimal without an exponent."""
+    return f"{value:f}" if isinstance(value, Decimal) else value

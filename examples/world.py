@@ -24,7 +24,10 @@ HOUR_WEIGHTS = (52, 42, 33, 26, 20, 15, 12, 10, 11, 14, 22, 38, 60, 78, 90, 96, 
 
 DRIFT_DEPLOYMENT = "rag-32b"
 DRIFT_REMAINING_PERMILLE = 600
-ANOMALY_FACTOR = 100
+# The spot price rag-32b runs on, and how one snapshot has it: cents read as dollars.
+ANOMALY_METER = "NC24ads_A100_v4 Spot"
+ANOMALY_TRUE_USD = Decimal("0.67877")
+ANOMALY_WRONG_USD = Decimal("67.877")
 
 
 def epoch(text: str) -> int:
@@ -202,7 +205,6 @@ DEPLOYMENTS = {
     )
 }
 
-_RAG_LIST = {PricingModel.SPOT: Decimal("0.67877"), PricingModel.ON_DEMAND: Decimal("3.673")}
 PARTS = (
     Part(
         "chat-70b",
@@ -230,7 +232,7 @@ PARTS = (
         (0, 1, 2, 3),
         epoch("2026-10-05T00:00Z"),
         epoch("2026-11-04T13:20Z"),
-        _RAG_LIST[PricingModel.SPOT],
+        ANOMALY_TRUE_USD,
     ),
     Part(
         "rag-32b",
@@ -238,7 +240,7 @@ PARTS = (
         (0, 1, 2, 3),
         epoch("2026-11-04T15:40Z"),
         None,
-        _RAG_LIST[PricingModel.SPOT],
+        ANOMALY_TRUE_USD,
     ),
     Part(
         "rag-32b",
@@ -246,7 +248,7 @@ PARTS = (
         (4,),
         epoch("2026-10-05T00:00Z"),
         None,
-        _RAG_LIST[PricingModel.ON_DEMAND],
+        Decimal("3.673"),
         contracted_usd_per_gpu_hour=Decimal("2.95"),
     ),
 )
@@ -387,7 +389,10 @@ class World:
         return self.first_end - timedelta(days=7)
 
     def crashes(self) -> dict[Replica, int]:
-        """Three crashes, at a quarter, a half and three quarters of the first writing, one per deployment if it runs then."""
+        """Three crashes: at a quarter, half and three quarters of the first days, of different replicas.
+
+        Each deployment has one, unless nothing of it runs at that time.
+        """
         days = (self.first_end - self.start).days + 1
         crashes: dict[Replica, int] = {}
         for quarter, index, name, second in (

@@ -343,8 +343,9 @@ def parse_json(data: bytes, *, source: str, place: str) -> Any:
     try:
         return json.loads(data, parse_float=_exact, parse_constant=Decimal)
     except json.JSONDecodeError as error:
-        text = error.doc.rstrip()
-        if not text or error.pos >= len(text) or text[-1] not in "}]":
+        text = error.doc.strip()
+        is_cut = error.pos >= len(error.doc.rstrip()) or text[-1:] not in ("}", "]")
+        if not text or (text[0] in "{[" and is_cut):
             raise IncompleteSnapshotError(
                 f"{place}: the JSON text ends too early, after {len(data)} bytes; fetch it again",
                 source=source,

@@ -59,8 +59,8 @@ def test_published_files_hold_the_marts_and_the_manifest_says_so(settings: Setti
         assert con.execute("select run_id, as_of_date::varchar from ledger_run").fetchall() == [("run-1", "2026-11-23")]
         comments = con.execute("select comment from duckdb_tables() where table_name = 'fct_a'").fetchall()
         assert comments == [("One row per n. It's a test.",)]
-    parquet = duckdb.sql(f"select sum(cost_usd) from '{folder / 'parquet' / 'fct_a.parquet'}'").fetchone()
-    assert parquet == (Decimal("3.3000000000"),)
+    parquet = duckdb.sql(f"select sum(cost_usd) from '{folder / 'parquet' / 'fct_a.parquet'}'").fetchall()
+    assert parquet == [(Decimal("3.3000000000"),)]
     assert [path.name for path in folder.rglob("*.new")] == []
 
 

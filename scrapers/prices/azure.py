@@ -239,7 +239,7 @@ def _add(item: Mapping[str, Any], rows: RecordCollector, *, snapshot: Snapshot, 
             )
             # An announced price stands beside the one in force; it is no contradiction.
             announced_at = effective_at if effective_at and effective_at > snapshot.fetched_at else None
-            key = (record.offer_id, item.get("meterId"), record.region_raw, announced_at)
+            key = (record.offer_id, optional_text(item, "meterId"), record.region_raw, announced_at)
             rows.add(record, key=key, location=place)
         except RejectedValueError as error:
             rows.reject(error, location=place)

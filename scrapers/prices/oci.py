@@ -130,9 +130,9 @@ def _usd_list_price(item: dict[str, Any]) -> object:
     listed = item.get("currencyCodeLocalizations")
     if not isinstance(listed, list):
         raise RejectedValueError(Reason.MISSING_FIELD, field="currencyCodeLocalizations")
-    by_currency = {entry.get("currencyCode"): entry for entry in listed if isinstance(entry, dict)}
+    by_currency = {str(entry.get("currencyCode")): entry for entry in listed if isinstance(entry, dict)}
     if "USD" not in by_currency:
-        codes = ", ".join(sorted(map(str, by_currency)))
+        codes = ", ".join(sorted(by_currency))
         raise RejectedValueError(Reason.CURRENCY_NOT_USD, field="currencyCode", value=codes)
     entries = by_currency["USD"].get("prices")
     prices = [

@@ -1,0 +1,345 @@
+"""What every price source promises, checked for each source in the registry."""
+
+import dataclasses
+import importlib
+import json
+import pkgutil
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from conftest import NOW, FakeClock
+from feeds import FEEDS, Feed, parse_bytes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import scrapers.prices
+from scrapers.errors import DamagedLandingError, IncompleteSnapshotError, SchemaDriftError, ScrapeError
+from scrapers.http import HttpClient
+from scrapers.landing import EntryKind, LandedEntry, Landing
+from scrapers.prices.base import SourceOptions, pull
+from scrapers.prices.registry import PRICE_SOURCES
+from scrapers.records import PriceRecord
+from tests.fault_server import Answer, FaultServer
+
+every_source = pytest.mark.parametrize("name", sorted(PRICE_SOURCES))
+
+
+def _pull(name: str, server: FaultServer, landing: Landing, client: HttpClient, **changes: object) -> LandedEntry:
+    options = SourceOptions(base_url=server.url, **changes)
+    return pull(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=client.now(), client=client)
+
+
+def test_every_module_is_registered_once() -> None:
+    modules = {
+        module.name
+        for module in pkgutil.iter_modules(scrapers.prices.__path__)
+        if module.name not in ("base", "registry")
+    }
+    assert modules == set(PRICE_SOURCES)
+    for name, source in PRICE_SOURCES.items():
+        assert source.name == name
+        assert type(source).__module__ == f"scrapers.prices.{name}"
+
+
+@every_source
+def test_sources_are_documented(name: str) -> None:
+    source = PRICE_SOURCES[name]
+    doc = importlib.import_module(type(source).__module__).__doc__ or ""
+    for heading in ("Endpoint", "Auth", "Paging", "A row", "Unit", "Quirks", "Verified"):
+        assert f"\n{heading}" in doc, heading
+    assert source.docs.startswith("https://")
+    assert source.base_url.startswith("https://")
+    assert source.title
+    assert source.provider
+    assert source.datasets(SourceOptions()) != []
+    assert source.hosts(SourceOptions()) == {source.base_url.removeprefix("https://")}
+
+
+@every_source
+def test_a_pull_lands_all_pages_and_parses(
+    name: str, server: FaultServer, landing: Landing, client: HttpClient
+) -> None:
+    FEEDS[name].serve(server)
+    entry = _pull(name, server, landing, client)
+    assert entry.kind is EntryKind.SNAPSHOT, entry.message
+    parsed = PRICE_SOURCES[name].parse(landing.open_snapshot(entry))
+    assert len(parsed.records) == FEEDS[name].record_count
+    assert parsed.rejections == ()
+    assert server.requests[-1].path == FEEDS[name].last_path
+    assert entry.source_url
+    assert entry.source_url.startswith(server.url)
+
+
+@every_source
+def test_parsing_is_deterministic_and_keeps_every_field_small(name: str, landing: Landing, tmp_path: Path) -> None:
+    good = FEEDS[name].good
+    first = parse_bytes(name, landing, good, directory=tmp_path)
+    assert first.records != ()
+    assert parse_bytes(name, landing, good, directory=tmp_path) == first
+    for record in first.records:
+        assert {field.name for field in dataclasses.fields(PriceRecord)} == set(PriceRecord.__slots__)
+        assert record.price_currency == "USD"
+        assert record.price_amount > 0
+
+
+@every_source
+def test_the_same_answer_again_is_unchanged(
+    name: str, server: FaultServer, landing: Landing, client: HttpClient, clock: FakeClock
+) -> None:
+    FEEDS[name].serve(server)
+    first = _pull(name, server, landing, client)
+    clock.elapsed += 60
+    second = _pull(name, server, landing, client)
+    assert (second.kind, second.snapshot_id) == (EntryKind.UNCHANGED, first.snapshot_id)
+    clock.elapsed += 60
+    third = _pull(name, server, landing, client)
+    assert (third.kind, third.snapshot_id) == (EntryKind.UNCHANGED, first.snapshot_id)
+    assert [entry.kind for entry in landing.entries(name)] == ["snapshot", "unchanged", "unchanged"]
+
+
+@every_source
+def test_a_page_that_is_not_found_is_asked_for_once(
+    name: str, server: FaultServer, landing: Landing, client: HttpClient, clock: FakeClock
+) -> None:
+    entry = _pull(name, server, landing, client)  # nothing is served: everything is 404
+    assert (entry.kind, entry.error) == (EntryKind.FAILED, "PermanentError")
+    assert f"{name}: {server.url}" in str(entry.message)
+    assert "answered 404" in str(entry.message)
+    assert len(server.requests) == 1
+    assert clock.sleeps == []
+
+
+@every_source
+def test_throttling_is_waited_out(
+    name: str, server: FaultServer, landing: Landing, client: HttpClient, clock: FakeClock
+) -> None:
+    with _first_failing(server, FEEDS[name], Answer(status=429, headers={"Retry-After": "3"})):
+        entry = _pull(name, server, landing, client)
+    assert entry.kind is EntryKind.SNAPSHOT, entry.message
+    assert clock.sleeps == [3]
+
+
+_LAST_PAGE_FAULTS = {
+    "down": (Answer(status=503), "TransientError", "answered 503"),
+    "forbidden": (Answer(status=403), "PermanentError", "answered 403"),
+    "html": (Answer.html(), "SchemaDriftError", "HTML page where data is expected"),
+    "cut": (Answer(cut_after=30), "IncompleteSnapshotError", "the body is cut"),
+    "empty": (Answer(b""), "(IncompleteSnapshot|SchemaDrift)Error", "ends too early|does not begin"),
+    "gzip cut": (Answer(cut_after=60), "IncompleteSnapshotError", "gzip body is cut"),
+    "redirect": (Answer.redirect("http://169.254.169.254/"), "PermanentError", "refused"),
+    "other shape": (Answer.json({"answer": 42}), "SchemaDriftError", "expected|absent|begin"),
+    "a list": (Answer.json([1]), "SchemaDriftError", "object was expected|does not begin"),
+}
+
+
+@every_source
+@pytest.mark.parametrize("fault", _LAST_PAGE_FAULTS)
+def test_a_pull_that_fails_late_lands_nothing_but_the_failure(
+    name: str, fault: str, server: FaultServer, landing: Landing, client: HttpClient
+) -> None:
+    answer, error, message = _LAST_PAGE_FAULTS[fault]
+    if "cut" in fault:
+        answer = answer.but(body=FEEDS[name].good)
+    if fault == "gzip cut":  # the length agrees: only the gzip itself is short
+        packed = answer.gzipped()
+        answer = packed.but(body=packed.body[:-9], cut_after=None)
+    FEEDS[name].serve(server)
+    good = _pull(name, server, landing, client)
+    with FaultServer() as broken:
+        FEEDS[name].serve(broken)
+        _break_last_page(broken, FEEDS[name], answer, bump_version=name == "aws")
+        options = SourceOptions(base_url=broken.url)
+        later = NOW + timedelta(days=1)
+        entry = pull(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=later, client=client)
+    assert entry.kind is EntryKind.FAILED
+    assert re.fullmatch(error, str(entry.error))
+    assert re.search(message, str(entry.message)), entry.message
+    assert str(entry.message).startswith(f"{name}: ")
+    assert [path.name for path in entry.path.iterdir()] == ["envelope.json"]
+    assert landing.latest_snapshot(name, FEEDS[name].dataset) == good
+    assert landing.remove_leftovers() == 0
+
+
+@every_source
+def test_a_damaged_previous_snapshot_is_reported_not_raised(
+    name: str, server: FaultServer, landing: Landing, client: HttpClient, clock: FakeClock
+) -> None:
+    FEEDS[name].serve(server)
+    (_pull(name, server, landing, client).path / "envelope.json").write_text("{")
+    clock.elapsed += 60
+    entry = _pull(name, server, landing, client)
+    assert (entry.kind, entry.error) == (EntryKind.FAILED, DamagedLandingError.__name__)
+
+
+@every_source
+def test_keys_reach_neither_landing_nor_logs(
+    name: str,
+    server: FaultServer,
+    landing: Landing,
+    client: HttpClient,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG")
+    FEEDS[name].serve(server)
+    options = SourceOptions(base_url=server.url, api_key="canary-key")
+    assert "canary" not in repr(options)
+    for failing in (False, True):
+        if failing:
+            server.add(FEEDS[name].last_path, Answer(status=500))
+            server.add("/offers/v1.0/aws/AmazonEC2/current/region_index.json", Answer(status=500))
+        clock.elapsed += 60
+        pull(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=clock.now(), client=client)
+    written = b"".join(path.read_bytes() for path in landing.root.rglob("*") if path.is_file())
+    assert b"canary" not in written
+    assert "canary" not in caplog.text
+    assert [entry.kind for entry in landing.entries(name)] == ["snapshot", "failed"]
+
+
+@every_source
+def test_one_bad_byte_in_landing_never_becomes_a_price(
+    name: str, server: FaultServer, landing: Landing, client: HttpClient
+) -> None:
+    FEEDS[name].serve(server)
+    entry = _pull(name, server, landing, client)
+    path = entry.payloads[-1].path
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DamagedLandingError):
+        PRICE_SOURCES[name].parse(landing.open_snapshot(entry))
+
+
+@every_source
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"", ScrapeError),
+        (b"<html>", ScrapeError),
+        (b"{", IncompleteSnapshotError),
+        (b'{"a": 1}', SchemaDriftError),
+        (b"null", SchemaDriftError),
+        (b"PK\x03\x04", SchemaDriftError),
+    ],
+)
+def test_other_files_are_refused_as_a_whole(
+    name: str, body: bytes, error: type[ScrapeError], landing: Landing, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=f"{name}: part0.txt"):
+        parse_bytes(name, landing, body, directory=tmp_path)
+
+
+_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | st.floats()
+    | st.sampled_from(["", "USD", "1.5", "NaN", "x"])
+)
+
+
+@every_source
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_mutation_of_an_answer_is_parsed_or_refused(
+    name: str, data: st.DataObject, landing: Landing, tmp_path: Path
+) -> None:
+    """One value of a good answer is replaced or removed: records, rejections or a ScrapeError, never another error."""
+    mutated = json.loads(json.dumps(_AWS_JSON) if name == "aws" else FEEDS[name].good)
+    container, key = data.draw(st.sampled_from(list(_places(mutated))))
+    if data.draw(st.booleans()):
+        del container[key]
+    else:
+        container[key] = data.draw(_scalars | st.just([]) | st.just({}) | st.just([[]]) | st.just({"a": {"b": None}}))
+    try:
+        parsed = parse_bytes(name, landing, json.dumps(mutated).encode(), directory=tmp_path)
+    except ScrapeError:
+        return
+    for record in parsed.records:
+        assert record.price_amount > 0
+        assert record.price_currency == "USD"
+        assert record.sku_id
+
+
+_AWS_JSON = {
+    "formatVersion": "v1.0",
+    "offerCode": "AmazonEC2",
+    "products": {
+        "A": {
+            "sku": "A",
+            "attributes": {
+                "instanceType": "p5.48xlarge",
+                "regionCode": "us-east-1",
+                "location": "US East (N. Virginia)",
+                "tenancy": "Shared",
+                "operatingSystem": "Linux",
+                "capacitystatus": "Used",
+                "preInstalledSw": "NA",
+                "marketoption": "OnDemand",
+                "usagetype": "BoxUsage:p5.48xlarge",
+                "gpu": "8",
+            },
+        }
+    },
+    "terms": {
+        "OnDemand": {
+            "A": {
+                "A.J": {
+                    "offerTermCode": "J",
+                    "effectiveDate": "2026-09-01T00:00:00Z",
+                    "priceDimensions": {
+                        "A.J.6": {"unit": "Hrs", "beginRange": "0", "pricePerUnit": {"USD": "55.0400000000"}}
+                    },
+                    "termAttributes": {},
+                }
+            }
+        }
+    },
+}
+
+
+def _places(value: object) -> Iterator[tuple[object, object]]:
+    """Every (container, key) below a JSON value."""
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in list(members):
+        yield value, key
+        yield from _places(member)
+
+
+def _first_failing(server: FaultServer, feed: Feed, answer: Answer) -> "_Patched":
+    feed.serve(server)
+    return _Patched(server, answer)
+
+
+class _Patched:
+    """The first request, whatever it is, gets this answer; all others are served as usual."""
+
+    def __init__(self, server: FaultServer, answer: Answer) -> None:
+        self._server, self._answer, self._real = server, answer, server.answer
+
+    def __enter__(self) -> None:
+        self._server.answer = lambda request: (  # type: ignore[method-assign]
+            self._real(request) if self._server.requests else (self._server.requests.append(request), self._answer)[1]
+        )
+
+    def __exit__(self, *_: object) -> None:
+        del self._server.answer
+
+
+def _break_last_page(server: FaultServer, feed: Feed, answer: Answer, *, bump_version: bool) -> None:
+    """Serve the fault where the last page of a whole pull comes from."""
+    if bump_version:  # a new version, or nothing would be downloaded
+        server.serve_aws("us-east-1", b"", version="20261002000000")
+        server.add(feed.last_path.replace("20261001000000", "20261002000000"), answer)
+        return
+    whole = server.answer
+
+    def last_broken(request: object) -> Answer:
+        served = whole(request)  # type: ignore[arg-type]
+        is_last = b'"NextPageLink": "' not in served.body
+        return answer if is_last else served
+
+    server.answer = last_broken  # type: ignore[method-assign]
