@@ -262,12 +262,12 @@ class Replica(NamedTuple):
     """One vLLM server; its name is the directory of its scrapes and its `model_id` in the gateway."""
 
     deployment: str
-    index: int
+    number: int
 
     @property
     def name(self) -> str:
-        """`<deployment>-<index>`, unique in the world."""
-        return f"{self.deployment}-{self.index}"
+        """`<deployment>-<number>`, unique in the world."""
+        return f"{self.deployment}-{self.number}"
 
 
 class Incarnation(NamedTuple):
@@ -406,7 +406,7 @@ class World:
                 for replica in replicas()
                 if replica not in crashes and any(a <= at - 2 * HOUR and at + 2 * HOUR <= b for a, b in lives(replica))
             ]
-            candidates.sort(key=lambda replica: (replica.deployment != name, replica.index != index))
+            candidates.sort(key=lambda replica: (replica.deployment != name, replica.number != index))
             if candidates:
                 crashes[candidates[0]] = at
         return crashes
@@ -502,9 +502,9 @@ class World:
 
 
 def replicas() -> list[Replica]:
-    """Every replica the fleet ever has, by deployment and index."""
+    """Every replica the fleet ever has, by deployment and number."""
     found = {Replica(part.deployment, index) for part in PARTS for index in part.replicas}
-    return sorted(found, key=lambda replica: (list(DEPLOYMENTS).index(replica.deployment), replica.index))
+    return sorted(found, key=lambda replica: (list(DEPLOYMENTS).index(replica.deployment), replica.number))
 
 
 def lives(replica: Replica) -> list[tuple[int, int]]:
@@ -512,14 +512,14 @@ def lives(replica: Replica) -> list[tuple[int, int]]:
     return [
         (part.starts, part.ends or 2**40)
         for part in PARTS
-        if part.deployment == replica.deployment and replica.index in part.replicas
+        if part.deployment == replica.deployment and replica.number in part.replicas
     ]
 
 
 def rolling_restarts(replica: Replica, after: int, before: int) -> Iterator[int]:
     """Yields the weekly restarts of `replica`: a weekday per deployment, an hour of the night per replica."""
     weekday = 1 + list(DEPLOYMENTS).index(replica.deployment)
-    first = (weekday + 4) % 7 * DAY + (8 + replica.index) * HOUR  # the epoch began on a Thursday
+    first = (weekday + 4) % 7 * DAY + (8 + replica.number) * HOUR  # the epoch began on a Thursday
     week = 7 * DAY
     yield from range(first + ((after - first) // week + 1) * week, before, week)
 
@@ -527,7 +527,7 @@ def rolling_restarts(replica: Replica, after: int, before: int) -> Iterator[int]
 def hour_weight(replica: Replica, day: date, hour: int) -> int:
     """Weight of a UTC hour for a replica; 0 where assist-8b is idle: at night, longer for the second pair."""
     if replica.deployment == "assist-8b":
-        margin = 0 if replica.index < 2 else (4 if day.weekday() >= 5 else 2)
+        margin = 0 if replica.number < 2 else (4 if day.weekday() >= 5 else 2)
         if 7 - margin <= hour <= 8 + margin:
             return 0
     return HOUR_WEIGHTS[hour]

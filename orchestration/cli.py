@@ -227,7 +227,6 @@ def dev(
     """Open the Dagster web page on this ledger: assets, checks, runs, schedule."""
     settings = load_settings(config, data_dir)
     apply_environment(settings)
-    (settings.data_dir / "dagster").mkdir(parents=True, exist_ok=True)
     dg = Path(sys.executable).with_name("dg")
     if not dg.exists():
         _fail("the web page is an extra: pip install 'inference-ledger[ui]'")
@@ -370,8 +369,8 @@ class _Progress:
             self.failures.append((title, event.text))
             out.print(f"[red]✗[/] {title}")
         elif event.kind == "check_failed":
-            out.print(f"  [yellow]![/] {event.name}: ", end="")
-            out.print(_first_sentence(event.text), markup=False)
+            out.print(f"  [yellow]![/] {event.name}: ", end="", soft_wrap=True)
+            out.print(_first_sentence(event.text), markup=False, soft_wrap=True)
 
     def _tell(self, text: str) -> None:
         if self._status is not None:
@@ -392,7 +391,7 @@ def _quiet_libraries() -> None:
     import warnings
 
     warnings.simplefilter("ignore")
-    for name in ("great_expectations", "dagster", "py.warnings"):
+    for name in ("great_expectations", "dagster", "py.warnings", "scrapers"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.settings import PROJECT_ROOT, Settings, apply_environment
+from orchestration.settings import PROJECT_ROOT, Settings, apply_environment, put_own_commands_first
 
 DBT_DIR = PROJECT_ROOT / "dbt"
 # Each dbt run under Dagster leaves a folder with its manifest; this many are kept for looking into.
@@ -92,6 +92,7 @@ def progress(_: dg.InitLoggerContext) -> logging.Logger:
 @dg.definitions
 def defs() -> dg.Definitions:
     """All assets, checks, the daily job and its schedule."""
+    put_own_commands_first()
     found = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
     own = dg.Definitions(
         jobs=[daily_job],
@@ -120,7 +121,6 @@ def run_daily_job(
         listener: called with each event, for progress on screen.
     """
     apply_environment(settings)
-    (settings.data_dir / "dagster").mkdir(parents=True, exist_ok=True)
     prepare_dbt()
     job = defs().get_repository_def().get_job("daily_job")
     _progress.listener = listener

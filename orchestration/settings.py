@@ -367,21 +367,33 @@ def read_ledger(path: Path) -> Ledger:
 def apply_environment(settings: Settings) -> None:
     """Tells the libraries and child processes of this run its folders, and to send nothing home.
 
-    DAGSTER_HOME and PATH are the user's own when set: the `dbt` of this environment is put first.
+    A DAGSTER_HOME of the user's own is kept.
     """
+    put_own_commands_first()
     os.environ.update(
         {
             CONFIG_ENV: str(settings.config_path),
             DATA_DIR_ENV: str(settings.data_dir),
             WAREHOUSE_ENV: str(settings.warehouse_path),
             "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(settings.data_dir / "dagster")),
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "DO_NOT_TRACK": "1",
             "DAGSTER_DISABLE_TELEMETRY": "1",
             "GX_ANALYTICS_ENABLED": "false",
             "TQDM_DISABLE": "1",
         }
     )
+    home = Path(os.environ["DAGSTER_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nfreshness: {enabled: true}\n")
+
+
+def put_own_commands_first() -> None:
+    """Makes the `dbt` beside this Python the one that is found, also where the environment is not activated."""
+    own = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", "")
+    if path.split(os.pathsep)[0] != own:
+        os.environ["PATH"] = os.pathsep.join([own, path])
 
 
 class _Loader(yaml.SafeLoader):

@@ -19,7 +19,11 @@ from scrapers.http import HttpClient
 from scrapers.snapshot import stamp
 
 _PAGE_LIMIT_BYTES = 16 << 20
-_SAMPLE = re.compile(rb"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{.*\})?[ \t]+[^ \t]+(?:[ \t]+-?\d+)?[ \t]*", re.DOTALL)
+_SAMPLE = re.compile(
+    rb"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{.*\})?[ \t]+"
+    rb"(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?Inf|NaN)"
+    rb"(?:[ \t]+-?\d+)?[ \t]*"
+)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
 

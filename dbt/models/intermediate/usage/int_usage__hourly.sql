@@ -29,6 +29,8 @@ engine_hours as (
     select
         deployment,
         usage_hour_at,
+        -- All or nothing: half a count would make the classes sum to something else than the total.
+        sum(prompt_tokens) + sum(output_tokens) is not null as has_tokens,
         cast(sum(prompt_tokens) as bigint) as prompt_tokens,
         cast(sum(cached_tokens) as bigint) as cached_tokens,
         cast(sum(output_tokens) as bigint) as output_tokens,
@@ -112,9 +114,15 @@ engine_rows as (
         'engine_counters' as usage_basis,
         -- Never below zero: hits are counted when a request is scheduled, its prompt when it is done, so inside one hour
         -- hits may run ahead. The prompt counter is the volume.
-        prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens) as input_tokens,
-        case when cached_tokens > prompt_tokens then prompt_tokens else cached_tokens end as cached_input_tokens,
-        output_tokens,
+        case
+            when has_tokens then prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens)
+        end as input_tokens,
+        case
+            when not has_tokens then null
+            when cached_tokens > prompt_tokens then prompt_tokens
+            else cached_tokens
+        end as cached_input_tokens,
+        case when has_tokens then output_tokens end as output_tokens,
         request_count,
         cast(null as bigint) as missing_token_count,
         prefill_seconds,

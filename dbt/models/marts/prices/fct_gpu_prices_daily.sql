@@ -1,15 +1,16 @@
 {{
     config(
         materialized="incremental",
-        incremental_strategy="replace_window",
+        incremental_strategy="delete+insert",
+        unique_key="price_date",
         on_schema_change="fail",
-        meta={"window_column": "price_date"},
     )
 }}
 
 with prices as (
 
     select * from {{ ref("fct_gpu_prices") }}
+    where price_usd_per_instance_hour is not null
 
 ),
 
@@ -126,7 +127,7 @@ final as (
         aged_prices.price_usd_per_gpu_hour,
         aged_prices.price_usd_per_instance_hour,
         aged_prices.price_null_reason,
-        coalesce({{ day_of("aged_prices.last_sighted_at") }} < aged_prices.price_date, true) as is_carried_forward,
+        {{ day_of("aged_prices.last_sighted_at") }} < aged_prices.price_date as is_carried_forward,
         aged_prices.age_hours,
         coalesce(aged_prices.age_hours > freshness.stale_after_hours, false) as is_stale,
         aged_prices.last_sighted_at as last_seen_at,

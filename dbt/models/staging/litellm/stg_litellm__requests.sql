@@ -26,9 +26,15 @@ calls as (
         case
             when status = 'failure' then 'failed'
             -- A success of 0/0 tokens is a stream whose usage was never asked for, not an empty answer.
-            when coalesce(prompt_tokens, 0) = 0 and coalesce(completion_tokens, 0) = 0 then 'missing'
-            else 'engine_reported'
-        end as token_source
+            when prompt_tokens + completion_tokens > 0 then 'engine_reported'
+            else 'missing'
+        end as token_source,
+        -- All or nothing: half a count would make the classes sum to something else than the total.
+        case
+            when status = 'failure' or prompt_tokens + completion_tokens > 0
+                then prompt_tokens + completion_tokens is not null
+            else false
+        end as has_tokens
     from numbered
     where row_position = 1
 
@@ -59,17 +65,15 @@ final as (
 
         -- tokens
         token_source,
-        case when token_source <> 'missing' then prompt_tokens end as prompt_tokens,
+        case when has_tokens then prompt_tokens end as prompt_tokens,
+        case when has_tokens then prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens) end as input_tokens,
         case
-            when token_source <> 'missing' then prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens)
-        end as input_tokens,
-        case
-            when token_source = 'missing' then null
+            when not has_tokens then null
             when cached_tokens > prompt_tokens then prompt_tokens
             else cached_tokens
         end as cached_input_tokens,
-        case when token_source <> 'missing' then completion_tokens end as output_tokens,
-        case when token_source <> 'missing' then reasoning_tokens end as reasoning_tokens,
+        case when has_tokens then completion_tokens end as output_tokens,
+        case when has_tokens then reasoning_tokens end as reasoning_tokens,
         reported_cost_usd,
 
         -- when

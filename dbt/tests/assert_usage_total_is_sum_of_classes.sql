@@ -1,0 +1,11 @@
+-- Total tokens are input, cached input and output, at every grain that states them.
+{%- for model in ["int_usage__hourly", "fct_inference_costs_hourly", "fct_unit_costs_daily"] %}
+select
+    '{{ model }}' as model_name,
+    total_tokens
+from {{ ref(model) }}
+where
+    input_tokens + coalesce(cached_input_tokens, 0) + output_tokens <> total_tokens
+    or (total_tokens is null and input_tokens is not null and output_tokens is not null)
+{{ "union all" if not loop.last }}
+{%- endfor %}

@@ -1,0 +1,576 @@
+"""What the cost models must say, in plain Python: exact fractions, loops over hours, no SQL.
+
+Written from the meaning of the ledger, not from the models: intervals are cut before they are merged, prices are looked
+up by going through all of them, commitments are drawn entry by entry.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from typing import Any
+
+HOUR = timedelta(hours=1)
+Row = dict[str, Any]
+
+
+@dataclass
+class World:
+    """The raw tables of one ledger, and its price book. Instants are UTC; money is Decimal."""
+
+    as_of_date: date
+    deployments: list[Row] = field(default_factory=list)
+    commitments: list[Row] = field(default_factory=list)
+    routes: list[Row] = field(default_factory=list)
+    price_sources: list[Row] = field(default_factory=list)
+    prices: list[Row] = field(default_factory=list)
+    instance_types: dict[tuple[str, str], tuple[str, Decimal, str]] = field(default_factory=dict)
+    samples: list[Row] = field(default_factory=list)
+    requests: list[Row] = field(default_factory=list)
+
+
+def rounded(value: Fraction | Decimal | int | None, places: int) -> Decimal | None:
+    """Half up, as a Decimal with so many places."""
+    if value is None:
+        return None
+    exact = Fraction(value)
+    scaled = exact * 10**places
+    whole = (abs(scaled) * 2 + 1) // 2
+    return (Decimal(int(whole if scaled >= 0 else -whole)) / Decimal(10) ** places).quantize(
+        Decimal(1).scaleb(-places), ROUND_HALF_UP
+    )
+
+
+def seconds(start: datetime, end: datetime) -> Fraction:
+    return Fraction((end - start) // timedelta(microseconds=1), 1_000_000)
+
+
+def hour_of(instant: datetime) -> datetime:
+    return instant.replace(minute=0, second=0, microsecond=0)
+
+
+def engine_usage(world: World) -> dict[tuple[str, datetime], Row]:
+    """Deployment and hour -> tokens, requests, phase seconds, active and observed seconds by the engine's counters."""
+    names = {
+        "vllm:prompt_tokens_total": "prompt",
+        "vllm:generation_tokens_total": "output",
+        "vllm:prompt_tokens_cached_total": "cached",
+        "vllm:prefix_cache_hits_total": "hits",
+        "vllm:request_prefill_time_seconds_sum": "prefill",
+        "vllm:request_decode_time_seconds_sum": "decode",
+    }
+    routes = {(r["source_name"], r["model_match"]): r["deployment"] for r in world.routes}
+    series: dict[tuple[Any, ...], dict[datetime, Row]] = defaultdict(dict)
+    for s in world.samples:
+        key = (s["source_name"], s["replica_key"], s["engine"], s["model_name"], s["metric_name"], s["label_value"])
+        kept = series[key].get(s["scraped_at"])
+        if kept is None or s["value"] > kept["value"]:
+            series[key][s["scraped_at"]] = s
+
+    totals: dict[tuple[str, str, str, datetime], Row] = defaultdict(lambda: defaultdict(Fraction))
+    windows: dict[tuple[str, str, str, datetime], dict[datetime, tuple[Fraction, bool]]] = defaultdict(dict)
+    for key, by_instant in series.items():
+        source, replica, _, model, metric, label = key
+        deployment = routes.get((source, model)) or routes.get((source, "*"))
+        name = names.get(metric) or (
+            "requests" if metric == "vllm:request_success_total" and label not in ("abort", "error") else None
+        )
+        if deployment is None or name is None:
+            continue
+        previous = None
+        for at in sorted(by_instant):
+            sample = by_instant[at]
+            start = sample["series_created_at"] or sample["process_started_at"]
+            before, previous = previous, sample
+            if before is not None and at - before["scraped_at"] > timedelta(days=7):
+                before = None
+            if before is None:
+                if start is None or at - start > 3 * HOUR:
+                    continue
+                window_start, delta = min(start, at), Fraction(sample["value"])
+            else:
+                start_before = before["series_created_at"] or before["process_started_at"]
+                is_new = sample["value"] < before["value"] or (
+                    start is not None
+                    and start_before is not None
+                    and abs(start - start_before) > timedelta(seconds=1)
+                )
+                if is_new:
+                    window_start, delta = before["scraped_at"], Fraction(sample["value"])
+                    if start is not None and start > window_start:
+                        window_start = min(start, at)
+                else:
+                    window_start = before["scraped_at"]
+                    delta = Fraction(sample["value"]) - Fraction(before["value"])
+            hour = hour_of(window_start + (at - window_start) / 2)
+            place = (deployment, source, replica, hour)
+            totals[place][name] += delta
+            if name in ("prompt", "output"):
+                length, moved = windows[place].get(at, (Fraction(0), False))
+                windows[place][at] = (max(length, seconds(window_start, at)), moved or delta > 0)
+
+    usage: dict[tuple[str, datetime], Row] = defaultdict(lambda: defaultdict(Fraction))
+    for place, found in windows.items():
+        hour_usage = usage[place[0], place[3]]
+        hour_usage["observed"] += min(sum(length for length, _ in found.values()), Fraction(3600))
+        hour_usage["active"] += min(sum(length for length, moved in found.values() if moved), Fraction(3600))
+        replica_totals = dict(totals[place])
+        hits = replica_totals.pop("hits", None)
+        if "cached" not in replica_totals and hits is not None:
+            replica_totals["cached"] = hits
+        for name, value in replica_totals.items():
+            hour_usage[name] += value
+    return usage
+
+
+def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
+    """Deployment and hour -> tokens, requests and busy seconds by the gateway's log."""
+    first: dict[tuple[str, str, str], Row] = {}
+    for call in sorted(world.requests, key=lambda r: r["started_at"]):
+        first.setdefault((call["source_name"], call["request_id"], call["call_id"] or ""), call)
+    routes = {(r["source_name"], r["model_match"]): r["deployment"] for r in world.routes}
+    usage: dict[tuple[str, datetime], Row] = {}
+    busy: dict[tuple[str, str, datetime], list[tuple[datetime, datetime]]] = defaultdict(list)
+
+    def empty() -> Row:
+        return {"calls": 0, "requests": 0, "missing": 0, "input": None, "cached": None, "output": None, "active": 0}
+
+    for call in first.values():
+        source = call["source_name"]
+        deployment = (
+            routes.get((source, call["model_group"]))
+            or routes.get((source, call["model"]))
+            or routes.get((source, (call["model"] or "").rpartition("/")[2]))
+        )
+        if deployment is None:
+            continue
+        hour_usage = usage.setdefault((deployment, hour_of(call["started_at"])), empty())
+        hour_usage["calls"] += 1
+        failed = call["status"] == "failure"
+        hour_usage["requests"] += not failed
+        prompt, output = call["prompt_tokens"], call["completion_tokens"]
+        if not failed and not (prompt or output):
+            hour_usage["missing"] += 1
+        else:
+            cached = call["cached_tokens"]
+            known = {"input": prompt - min(cached or 0, prompt), "output": output}
+            if cached is not None:
+                known["cached"] = min(cached, prompt)
+            for name, value in known.items():
+                hour_usage[name] = (hour_usage[name] or 0) + value
+        if not failed and call["completed_at"] is not None:
+            hour = hour_of(call["started_at"])
+            while hour < call["completed_at"]:
+                cut = (max(hour, call["started_at"]), min(hour + HOUR, call["completed_at"]))
+                if cut[0] < cut[1]:
+                    busy[deployment, call["model_id"], hour].append(cut)
+                hour += HOUR
+    for (deployment, _, hour), cuts in busy.items():
+        place = usage.setdefault((deployment, hour), empty())
+        if not place["calls"]:
+            place.update({"input": 0, "cached": 0, "output": 0})
+        end = datetime.min.replace(tzinfo=UTC)
+        for cut_start, cut_end in sorted(cuts):
+            if cut_end > end:
+                place["active"] += seconds(max(cut_start, end), cut_end)
+                end = cut_end
+    return usage
+
+
+def usage_hourly(world: World) -> dict[tuple[str, datetime], Row]:
+    """Deployment and hour -> tokens by class. Counters where there are any in the hour, else the gateway."""
+    rows: dict[tuple[str, datetime], Row] = {}
+    for place, found in gateway_usage(world).items():
+        rows[place] = {
+            "basis": "gateway_requests",
+            "input": found["input"],
+            "cached": found["cached"],
+            "output": found["output"],
+            "requests": found["requests"],
+            "prefill": None,
+            "decode": None,
+            "active": found["active"],
+            "observed": None,
+            "reported": Fraction(found["requests"] - found["missing"], found["requests"])
+            if found["requests"]
+            else None,
+        }
+    for place, found in engine_usage(world).items():
+        cached = min(found["cached"], found["prompt"]) if "cached" in found else None
+        rows[place] = {
+            "basis": "engine_counters",
+            "input": int(found["prompt"] - (cached or 0)),
+            "cached": None if cached is None else int(cached),
+            "output": int(found["output"]),
+            "requests": int(found["requests"]) if "requests" in found else None,
+            "prefill": found.get("prefill"),
+            "decode": found.get("decode"),
+            "active": found["active"],
+            "observed": found["observed"],
+            "reported": None,
+        }
+    end = datetime.combine(world.as_of_date + timedelta(days=1), datetime.min.time(), UTC)
+    return {place: row for place, row in rows.items() if place[1] < end}
+
+
+def hours(world: World) -> list[datetime]:
+    paid = [row["valid_from_at"] for row in world.deployments + world.commitments]
+    used = [row["usage_date"] for row in world.samples + world.requests]
+    used += [hour.date() for _, hour in engine_usage(world)]
+    first = max(hour_of(min(paid)), datetime.combine(min(used), datetime.min.time(), UTC))
+    end = datetime.combine(world.as_of_date + timedelta(days=1), datetime.min.time(), UTC)
+    return [first + n * HOUR for n in range(int((end - first) / HOUR))]
+
+
+def hardware(world: World, row: Row) -> tuple[str, Decimal | None, str]:
+    """GPU model, GPUs per instance and price key of a fleet entry or commitment."""
+    return world.instance_types.get((row["provider"], row["instance_type"]), ("unknown", None, row["instance_type"]))
+
+
+def overlap(row: Row, hour: datetime) -> int:
+    end = min(row["valid_to_at"] or hour + HOUR, hour + HOUR)
+    return max(0, int((end - max(row["valid_from_at"], hour)).total_seconds()))
+
+
+def list_rate(world: World, row: Row, *, bought: str, hour: datetime) -> tuple[Decimal, bool] | None:
+    """The list price per GPU-hour known at `hour` and whether it is carried forward; None before the first price."""
+    patience = {s["source"]: s["stale_after_hours"] for s in world.price_sources}
+    longest = max(patience.values(), default=None)
+    found = []
+    latest: dict[str, Row] = {}
+    for price in world.prices:
+        if (
+            price["provider"] == row["provider"]
+            and price["price_key"] == hardware(world, row)[2]
+            and price["region"] in (row["region"], "global")
+            and price["pricing_model"] == bought
+            and price["valid_from_at"] <= hour
+        ):
+            known = latest.get(price["series_id"])
+            if known is None or known["valid_from_at"] < price["valid_from_at"]:
+                latest[price["series_id"]] = price
+    for price in latest.values():
+        stale_after = patience.get(price["source"], longest)
+        carried = (price["valid_to_at"] is not None and hour >= price["valid_to_at"]) or (
+            stale_after is not None and hour - price["last_seen_at"] > timedelta(hours=stale_after)
+        )
+        rate = price["price_usd_per_gpu_hour"]
+        if rate is None:
+            rate = rounded(Fraction(price["price_usd_per_instance_hour"]) / Fraction(price["gpu_count"]), 8)
+        order = (
+            price["region"] != row["region"],
+            price["offer_tier"] not in ("", "secure"),
+            carried,
+            -price["valid_from_at"].timestamp(),
+            rate,
+        )
+        found.append((order, rate, carried))
+    if not found:
+        return None
+    _, rate, carried = min(found)
+    return rate, carried
+
+
+def commitment_rate(world: World, commitment: Row) -> tuple[Decimal | None, str, bool]:
+    """USD per GPU-hour, its basis, and whether it is a list price first seen after the term began."""
+    gpus = hardware(world, commitment)[1]
+    if commitment["rate_usd_per_gpu_hour"] is not None:
+        rate = commitment["rate_usd_per_gpu_hour"]
+        if commitment["upfront_usd"] is not None:
+            whole = Fraction(commitment["instance_count"]) * Fraction(gpus) * commitment["term_months"] * 730
+            rate += rounded(Fraction(commitment["upfront_usd"]) / whole, 8)
+        return rate, "contracted", False
+    fitting = [
+        price
+        for price in world.prices
+        if price["provider"] == commitment["provider"]
+        and price["price_key"] == hardware(world, commitment)[2]
+        and price["region"] in (commitment["region"], "global")
+        and price["pricing_model"] == "reserved"
+        and price["offer_tier"] != "convertible"
+        and price["term_months"] == commitment["term_months"]
+        and price["payment_option"] in (None, commitment["payment_option"])
+    ]
+    begun = [p for p in fitting if p["valid_from_at"] <= commitment["valid_from_at"]]
+    if begun:
+        return max(begun, key=lambda p: p["valid_from_at"])["price_usd_per_gpu_hour"], "list", False
+    if fitting:
+        return min(fitting, key=lambda p: p["valid_from_at"])["price_usd_per_gpu_hour"], "list", True
+    return None, "none", False
+
+
+def fleet_parts(world: World) -> tuple[list[Row], list[Row]]:
+    """Entry-hours split by how they are bought, with cost; and commitment-hours with what was left unused."""
+    parts, held = [], []
+    rates = {c["commitment_id"]: commitment_rate(world, c) for c in world.commitments}
+    for hour in hours(world):
+        left: dict[str, Fraction] = {}
+        used: dict[str, Decimal] = defaultdict(Decimal)
+        committed: dict[str, Decimal | None] = {}
+        for commitment in world.commitments:
+            if active := overlap(commitment, hour):
+                gpus = hardware(world, commitment)[1]
+                total = Fraction(commitment["instance_count"] * active) * Fraction(gpus)
+                left[commitment["commitment_id"]] = total
+                committed[commitment["commitment_id"]] = rounded(total / 3600, 6)
+        for entry in sorted(world.deployments, key=lambda e: int(e["allocation_id"].rpartition("#")[2])):
+            active = overlap(entry, hour)
+            if not active:
+                continue
+            gpu_model, per_instance, _ = hardware(world, entry)
+            per_replica = entry["gpus_per_replica"] or per_instance
+            gpu_seconds = None if per_replica is None else Fraction(per_replica) * entry["replicas"] * active
+            split: list[tuple[str, Fraction | None, Decimal | None]] = []
+            if entry["pricing_model"] == "reserved":
+                covered = min(left.get(entry["commitment_id"], Fraction(0)), gpu_seconds)
+                if covered:
+                    left[entry["commitment_id"]] -= covered
+                    used[entry["commitment_id"]] += rounded(covered / 3600, 6)
+                    split.append(("reserved", covered, rounded(covered / 3600, 6)))
+                if covered < gpu_seconds:
+                    rest = rounded(gpu_seconds / 3600, 6) - rounded(covered / 3600, 6)
+                    split.append(("on_demand", gpu_seconds - covered, rest))
+            else:
+                split.append(
+                    (entry["pricing_model"], gpu_seconds, rounded(gpu_seconds / 3600, 6) if gpu_seconds else None)
+                )
+            on_demand = list_rate(world, entry, bought="on_demand", hour=hour)
+            for bought, _, gpu_hours in split:
+                carried = earliest = False
+                if bought == "reserved":
+                    rate, basis, earliest = rates[entry["commitment_id"]]
+                elif entry["pricing_model"] != "reserved" and entry["rate_usd_per_gpu_hour"] is not None:
+                    rate, basis = entry["rate_usd_per_gpu_hour"], "contracted"
+                else:
+                    listed = list_rate(world, entry, bought=bought, hour=hour)
+                    rate, basis, carried = (listed[0], "list", listed[1]) if listed else (None, "none", False)
+                parts.append(
+                    {
+                        "deployment": entry["deployment"],
+                        "category": {"reserved": "Committed", "spot": "Dynamic"}.get(bought, "Standard"),
+                        "bought": bought,
+                        "hour": hour,
+                        "entry": entry,
+                        "gpu_model": gpu_model,
+                        "gpu_hours": gpu_hours,
+                        "replica_seconds": entry["replicas"] * active,
+                        "is_first": bought == split[0][0],
+                        "cost": None if gpu_hours is None or rate is None else rounded(gpu_hours * rate, 10),
+                        "equivalent": rounded(gpu_hours * on_demand[0], 10)
+                        if gpu_hours is not None and on_demand
+                        else None,
+                        "basis": basis,
+                        "carried": carried,
+                        "earliest": earliest,
+                        "reason": "unknown_gpu_count"
+                        if gpu_hours is None
+                        else None
+                        if rate is not None
+                        else f"no_{bought}_price",
+                    }
+                )
+        for commitment in world.commitments:
+            name = commitment["commitment_id"]
+            if name in committed:
+                rate = rates[name][0]
+                unused = committed[name] - used[name]
+                held.append(
+                    {
+                        "commitment": commitment,
+                        "gpu_model": hardware(world, commitment)[0],
+                        "hour": hour,
+                        "committed": committed[name],
+                        "used": used[name],
+                        "unused": unused,
+                        "unused_cost": None if rate is None else rounded(unused * rate, 10),
+                    }
+                )
+    return parts, held
+
+
+def total(values: Iterable[Any]) -> Any:
+    """The sum; None when any part is unknown."""
+    values = list(values)
+    return None if any(value is None for value in values) else sum(values)
+
+
+def spread(amount: Any, weights: list[Any], places: int = 0) -> list[Any]:
+    """Parts in proportion to the weights, each the difference of rounded running totals."""
+    if amount is None:
+        return [None] * len(weights)
+    whole = sum(Fraction(w) for w in weights)
+    running, marks = Fraction(0), [Decimal(0)]
+    for weight in weights:
+        running += Fraction(weight)
+        marks.append(rounded(Fraction(amount) * running / whole, places))
+    return [after - before for before, after in zip(marks, marks[1:], strict=False)]
+
+
+def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
+    """Deployment, pricing category and hour -> the row of fct_inference_costs_hourly."""
+    parts, _ = fleet_parts(world)
+    usage = usage_hourly(world)
+    grouped: dict[tuple[str, datetime], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for part in parts:
+        grouped[part["deployment"], part["hour"]][part["category"]].append(part)
+    rows: dict[tuple[str, str, datetime], Row] = {}
+    for (deployment, hour), categories in grouped.items():
+        used = usage.get((deployment, hour))
+        allocated = sum(p["replica_seconds"] for ps in categories.values() for p in ps if p["is_first"])
+        utilization = coverage = None
+        if used is not None:
+            utilization = min(rounded(Fraction(used["active"]) / allocated, 8), Decimal(1))
+            coverage = used["reported"]
+            if used["basis"] == "engine_counters":
+                coverage = min(Fraction(used["observed"]) / allocated, Fraction(1))
+        names = sorted(categories)
+        weights = [total(p["gpu_hours"] for p in categories[name]) for name in names]
+        if any(weight is None for weight in weights):
+            weights = [sum(p["replica_seconds"] for p in categories[name]) for name in names]
+        shares = {
+            column: spread(None if used is None else used[column], weights, 6 if column in ("prefill", "decode") else 0)
+            for column in ("input", "cached", "output", "requests", "prefill", "decode")
+        }
+        for position, name in enumerate(names):
+            own = categories[name]
+            cost = total(p["cost"] for p in own)
+            active = None
+            if cost is not None and utilization is not None:
+                active = rounded(cost * utilization, 10)
+            reasons = sorted(p["reason"] for p in own if p["reason"])
+            bases = {p["basis"] for p in own}
+            tokens = {column: values[position] for column, values in shares.items()}
+            rows[deployment, name, hour] = {
+                "model": own[0]["entry"]["model"],
+                "provider": own[0]["entry"]["provider"],
+                "gpu_model": own[0]["gpu_model"],
+                "pricing_model": own[0]["bought"],
+                "gpu_hours": total(p["gpu_hours"] for p in own),
+                "cost_usd": cost,
+                "active_cost_usd": active,
+                "idle_cost_usd": None if active is None else cost - active,
+                "on_demand_equivalent_cost_usd": total(p["equivalent"] for p in own),
+                "utilization_ratio": utilization,
+                "usage_coverage_ratio": rounded(coverage, 8),
+                "input_tokens": tokens["input"],
+                "cached_input_tokens": tokens["cached"],
+                "output_tokens": tokens["output"],
+                "total_tokens": None
+                if tokens["input"] is None
+                else tokens["input"] + (tokens["cached"] or 0) + tokens["output"],
+                "request_count": tokens["requests"],
+                "prefill_seconds": tokens["prefill"],
+                "decode_seconds": tokens["decode"],
+                "usage_basis": used["basis"] if used else None,
+                "rate_basis": bases.pop() if len(bases) == 1 else "mixed",
+                "is_price_carried_forward": any(p["carried"] for p in own),
+                "is_rate_earliest_known": any(p["earliest"] for p in own),
+                "null_reason": reasons[0] if reasons else None if used else "no_usage_source",
+            }
+    return rows
+
+
+def known_sum(values: Iterable[Any]) -> Any:
+    """The sum of what is known; None when nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[Any, ...], Row]:
+    """Day, model, GPU model and category -> cost, tokens, split and unit costs (unrounded fractions)."""
+    grouped: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for (_, category, hour), row in costs_hourly(world).items():
+        for reported in (category, "all"):
+            grouped[hour.date(), row["model"], row["gpu_model"], reported].append(row)
+    result: dict[tuple[Any, ...], Row] = {}
+    for key, rows in grouped.items():
+        priced = [row for row in rows if row["cost_usd"] is not None]
+        sums = {
+            column: known_sum(row[column] for row in priced)
+            for column in (
+                "cost_usd", "input_tokens", "cached_input_tokens", "output_tokens", "total_tokens", "request_count",
+                "prefill_seconds", "decode_seconds",
+            )
+        }  # fmt: skip
+        row_out: Row = {
+            "cost_usd": sums["cost_usd"],
+            "total_tokens": known_sum(row["total_tokens"] for row in rows),
+            "gpu_hours": known_sum(row["gpu_hours"] for row in rows),
+            "is_fully_priced": len(priced) == len(rows),
+        }
+        parts: dict[str, Fraction | None] = {"input": None, "cached_input": None, "output": None}
+        if sums["cost_usd"] is not None and sums["total_tokens"]:
+            cost = Fraction(sums["cost_usd"])
+            burden = {
+                name: Fraction(weights[name]) * Fraction(sums[f"{name}_tokens"] or 0) for name in parts
+            }
+            phases = (sums["prefill_seconds"] or 0) + (sums["decode_seconds"] or 0)
+            if phases:
+                parts["output"] = cost * Fraction(sums["decode_seconds"]) / Fraction(phases)
+                row_out["split_basis"] = "measured_phase_seconds"
+            else:
+                parts["output"] = cost * burden["output"] / sum(burden.values())
+                row_out["split_basis"] = "default_weights"
+            side = cost - parts["output"]
+            prompt_burden = burden["input"] + burden["cached_input"]
+            cached = side * burden["cached_input"] / prompt_burden if prompt_burden else Fraction(0)
+            parts["cached_input"] = None if sums["cached_input_tokens"] is None else cached
+            parts["input"] = side - cached
+        for name, part in parts.items():
+            row_out[f"{name}_cost_usd"] = part
+            tokens = sums[f"{name}_tokens"]
+            row_out[f"cost_usd_per_million_{name}_tokens"] = part * 10**6 / int(tokens) if part is not None and tokens else None
+        for column, divisor, factor in (
+            ("cost_usd_per_million_total_tokens", "total_tokens", 10**6),
+            ("cost_usd_per_request", "request_count", 1),
+        ):
+            row_out[column] = (
+                Fraction(sums["cost_usd"]) * factor / int(sums[divisor])
+                if sums["cost_usd"] is not None and sums[divisor]
+                else None
+            )
+        seen = [row for row in rows if row["utilization_ratio"] is not None and row["gpu_hours"] is not None]
+        held = sum((Fraction(row["gpu_hours"]) for row in seen), Fraction(0))
+        row_out["utilization_ratio"] = (
+            sum(Fraction(row["gpu_hours"]) * Fraction(row["utilization_ratio"]) for row in seen) / held if held else None
+        )
+        result[key] = row_out
+    return result
+
+
+def purchase_mix_daily(world: World) -> dict[tuple[Any, ...], Row]:
+    """Day, provider, GPU model and category -> GPU-hours, costs and savings."""
+    keys: set[tuple[Any, ...]] = set()
+    used: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    held: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for (_, category, hour), row in costs_hourly(world).items():
+        key = (hour.date(), row["provider"], row["gpu_model"], category)
+        used[key].append(row)
+        keys.add(key)
+    for row in fleet_parts(world)[1]:
+        key = (row["hour"].date(), row["commitment"]["provider"], row["gpu_model"], "Committed")
+        held[key].append(row)
+        keys.add(key)
+    result: dict[tuple[Any, ...], Row] = {}
+    for key in keys:
+        rows, commitments = used[key], held[key]
+        same = [k for k in keys if k[:3] == key[:3]]
+        all_hours = sum(total(r["gpu_hours"] for r in used[k]) or 0 for k in same)
+        committed = sum(c["committed"] for k in same for c in held[k])
+        drawn = sum(c["used"] for k in same for c in held[k])
+        cost = total(r["cost_usd"] for r in rows)
+        equivalent = total(r["on_demand_equivalent_cost_usd"] for r in rows)
+        unused = total(c["unused_cost"] for c in commitments)
+        result[key] = {
+            "gpu_hours": total(r["gpu_hours"] for r in rows),
+            "effective_cost_usd": known_sum(r["cost_usd"] for r in rows) if rows else 0,
+            "on_demand_equivalent_cost_usd": known_sum(r["on_demand_equivalent_cost_usd"] for r in rows) if rows else 0,
+            "unused_commitment_gpu_hours": sum(c["unused"] for c in commitments),
+            "unused_commitment_cost_usd": unused,
+            "savings_usd": None if None in (cost, equivalent, unused) else equivalent - cost - unused,
+            "coverage_ratio": rounded(Fraction(drawn) / Fraction(all_hours), 8) if all_hours else None,
+            "commitment_utilization_ratio": rounded(Fraction(drawn) / Fraction(committed), 8) if committed else None,
+        }
+    return result

@@ -1,0 +1,110 @@
+"""A private warehouse for the cost models: raw tables by the contract, a price book, and the dbt command.
+
+The price book (`int_gpu_price_intervals`) is written as a table, by the columns the cost models rely on, so that these
+tests fix the prices and leave the price models to their own tests.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+PROJECT_ROOT = Path(__file__).parents[2]
+SELECTED = (
+    "token_cost_weights",
+    "instance_types",
+    "stg_prices__sources",
+    "path:models/staging/ledger",
+    "path:models/staging/vllm",
+    "path:models/staging/litellm",
+    "path:models/intermediate/usage",
+    "path:models/intermediate/fleet",
+    "path:models/marts/costs",
+    "path:models/marts/usage",
+)
+PRICE_BOOK = """
+    create schema if not exists intermediate;
+    create table if not exists intermediate.int_gpu_price_intervals (
+        series_id varchar, source varchar, provider varchar, sku_id varchar, price_key varchar, instance_type varchar,
+        region varchar, gpu_model varchar, gpu_count decimal(18, 6), pricing_category varchar, pricing_model varchar,
+        offer_tier varchar, term_months integer, payment_option varchar, price_usd_per_gpu_hour decimal(18, 8),
+        price_usd_per_instance_hour decimal(18, 8), upfront_usd_per_instance decimal(18, 2),
+        recurring_usd_per_instance_hour decimal(18, 8), valid_from_at timestamptz, valid_to_at timestamptz,
+        first_seen_at timestamptz, last_seen_at timestamptz, fetched_at timestamptz, snapshot_id varchar,
+        source_url varchar
+    )
+"""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CostWarehouse:
+    """A warehouse file with the raw tables, and the folder dbt compiles into (shared, so that parsing is done once)."""
+
+    path: Path
+    target_dir: Path
+
+    def create(self) -> None:
+        """Creates the raw tables and an empty price book."""
+        with duckdb.connect(str(self.path)) as con:
+            con.execute((PROJECT_ROOT / "orchestration" / "raw_schema.sql").read_text())
+            con.execute(PRICE_BOOK)
+
+    def replace(self, table: str, rows: Sequence[Row], where: str = "true") -> None:
+        """Deletes the rows of `table` that match `where` and inserts `rows`; absent columns become null."""
+        with duckdb.connect(str(self.path)) as con:
+            con.execute("set timezone = 'UTC'")
+            con.begin()
+            con.execute(f"delete from {table} where {where}")
+            if rows:
+                columns = list(dict.fromkeys(column for row in rows for column in row))
+                con.executemany(
+                    f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})",
+                    [[row.get(column) for column in columns] for row in rows],
+                )
+            con.commit()
+
+    def dbt(self, *arguments: str) -> str:
+        """Runs dbt and returns what it printed; raises AssertionError with it when dbt fails."""
+        command = [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *arguments]
+        done = subprocess.run(
+            [*command, "--profiles-dir", "."],
+            cwd=PROJECT_ROOT / "dbt",
+            env={
+                **os.environ,
+                "LEDGER_WAREHOUSE": str(self.path),
+                "DBT_TARGET_PATH": str(self.target_dir),
+                "DBT_LOG_PATH": str(self.target_dir),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def build(self) -> str:
+        """Builds the cost models with their data tests, which include the identities."""
+        return self.dbt(
+            "build",
+            "--select",
+            *SELECTED,
+            "--indirect-selection",
+            "cautious",
+            "--exclude-resource-type",
+            "unit_test",
+        )
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of a query as dictionaries, instants in UTC, decimals exact."""
+        with duckdb.connect(str(self.path), read_only=True) as con:
+            con.execute("set timezone = 'UTC'")
+            cursor = con.execute(sql)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -1,0 +1,312 @@
+"""The day as a user runs it: the command line on the demo world, compared with the world's own truth.
+
+The truth is computed by `examples/truth.py` in plain Python integers and Decimal while the world is written; the marts
+come from the files through scrapers, DuckDB and dbt. They must agree to the token and to the cent.
+"""
+
+import csv
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from examples.generate import generate
+from tests.fault_server import Answer, FaultServer
+
+ROOT = Path(__file__).parents[1]
+COMMAND = str(Path(sys.executable).with_name("inference-ledger"))
+END = date(2026, 11, 22)
+DAYS = 20  # from 2026-11-03: holds the spot interruption, a crash, the price anomaly and the drift
+CENT = Decimal("0.01")
+
+
+class World:
+    """A folder with a ledger, the demo files, and a stand-in for every provider on this machine."""
+
+    def __init__(self, root: Path, server: FaultServer) -> None:
+        self.root = root
+        self.server = server
+        self.data = root / "data"
+        ledger = (ROOT / "ledger.yaml").read_text(encoding="utf-8")
+        ledger = ledger.replace("examples/prices", str(ROOT / "examples" / "prices"))
+        for name in ("aws", "azure"):
+            ledger = re.sub(rf"^    {name}: {{", f"    {name}: {{base_url: '{server.url}', ", ledger, flags=re.M)
+        for name in ("oci", "runpod"):
+            ledger = re.sub(rf"^    {name}: {{}}", f"    {name}: {{base_url: '{server.url}'}}", ledger, flags=re.M)
+        assert ledger.count(server.url) == 4
+        (root / "ledger.yaml").write_text(ledger, encoding="utf-8")
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            [COMMAND, *arguments], cwd=self.root, env=self.environment(), capture_output=True, text=True, check=False
+        )
+        if check:
+            assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    def environment(self) -> dict[str, str]:
+        return {key: value for key, value in os.environ.items() if not key.startswith(("LEDGER_", "DAGSTER_HOME"))} | {
+            "COLUMNS": "180"
+        }
+
+    def published(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.data / "published" / "inference_ledger.duckdb"), read_only=True) as con:
+            con.execute("set timezone = 'UTC'")
+            return con.execute(sql).fetchall()
+
+    def truth(self, name: str) -> list[dict[str, str]]:
+        path = self.data / "demo" / name
+        opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+        with opened as stream:
+            return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultServer]:
+    """Answers 404 to everything: each provider is down for good, at once."""
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, server: FaultServer) -> World:
+    world = World(tmp_path_factory.mktemp("world"), server)
+    generate(world.data / "demo", days=DAYS, end=END)
+    world.first_output = world.run("run", "--date", END.isoformat()).stdout  # type: ignore[attr-defined]
+    return world
+
+
+def test_tokens_agree_with_the_truth_to_the_token(world: World) -> None:
+    truth = {
+        (row["hour_start_at"].replace("T", " ").replace("Z", "+00"), row["deployment"]): tuple(
+            int(row[name]) for name in ("input_tokens", "cached_input_tokens", "output_tokens", "successful_requests")
+        )
+        for row in world.truth("truth_hourly.csv.gz")
+    }
+    found = {
+        (str(hour), deployment): tuple(tokens)
+        for hour, deployment, *tokens in world.published("""
+            select usage_hour::varchar, deployment, sum(input_tokens), sum(cached_input_tokens), sum(output_tokens),
+                sum(request_count)
+            from fct_inference_costs_hourly group by all
+        """)
+    }
+    assert found.keys() >= truth.keys()
+    assert {key: found[key] for key in truth} == truth
+
+
+def test_cost_agrees_with_the_truth_to_the_cent(world: World) -> None:
+    models = {"Committed": "reserved", "Standard": "on_demand", "Dynamic": "spot"}
+    found = {
+        (str(day), deployment, models[category]): (hours, cost)
+        for day, deployment, category, hours, cost in world.published("""
+            select cast(usage_hour as date), deployment, pricing_category, sum(gpu_hours), sum(cost_usd)
+            from fct_inference_costs_hourly group by all
+        """)
+    }
+    compared = 0
+    for row in world.truth("truth_daily.csv"):
+        for model in models.values():
+            hours, cost = Decimal(row[f"gpu_hours_{model}"]), Decimal(row[f"cost_usd_{model}"])
+            if hours:
+                assert found[row["usage_date"], row["deployment"], model][0] == hours
+                assert abs(found[row["usage_date"], row["deployment"], model][1] - cost) < CENT / 1000
+                compared += 1
+    assert compared == DAYS * 6
+    assert world.published("select count(*) from fct_inference_costs_hourly where cost_usd is null") == [(0,)]
+
+
+def test_unused_commitment_is_a_line_of_its_own(world: World) -> None:
+    wasted = sum(Decimal(row["unused_cost_usd"]) for row in world.truth("truth_commitments.csv"))
+    assert wasted == Decimal("1.1724") * 24 * DAYS  # one g6e.xlarge of three
+    ((found,),) = world.published("select sum(unused_commitment_cost_usd) from fct_purchase_mix_daily")
+    assert abs(found - wasted) < CENT / 1000
+
+
+def test_the_injected_price_is_found_named_and_never_used(world: World) -> None:
+    event = json.loads((world.data / "demo" / "truth.json").read_text())["events"]["price_anomaly"]
+    findings = world.published(f"""
+        select observed, action, severity, likely_cause from fct_price_anomalies
+        where provider = 'azure' and series like '%{event["instance_type"]}%' and severity = 'error'
+    """)
+    assert any(
+        Decimal(str(observed)) == Decimal(event["wrong_usd_per_instance_hour"]) and action == "quarantined"
+        for observed, action, _, _ in findings
+    ), findings
+    assert any("100" in str(cause) for *_, cause in findings), findings
+    spot = world.published("""
+        select distinct price_usd_per_gpu_hour from fct_gpu_prices_daily
+        where instance_type = 'Standard_NC24ads_A100_v4' and pricing_model = 'spot' and region = 'eastus'
+    """)
+    assert spot == [(Decimal("0.67877000"),)]
+
+
+def test_prices_of_dead_sources_stay_in_force_and_say_how_old_they_are(world: World) -> None:
+    found = world.published("""
+        select source, status, message is not null from fct_source_freshness where kind = 'price' order by 1
+    """)
+    assert found == [(name, "stale", True) for name in ("aws", "azure", "oci", "runpod")]
+
+
+def test_summary_says_what_matters(world: World) -> None:
+    text = world.first_output  # type: ignore[attr-defined]
+    for expected in ("H100-SXM-80GB", "L40S-48GB", "A100-PCIE-80GB", "Purchase mix", "reserved", "spot", "Stale sources"):
+        assert expected in text
+    assert "Traceback" not in text
+
+
+def test_every_identity_and_unit_test_of_the_sql_holds(world: World) -> None:
+    """The data tests ran inside the build; the unit tests prove the SQL and need the tables the build left."""
+    environment = world.environment() | {
+        "LEDGER_WAREHOUSE": str(world.data / "warehouse.duckdb"),
+        "DBT_TARGET_PATH": str(world.root / "target"),
+        "DBT_LOG_PATH": str(world.root / "logs"),
+    }
+    result = subprocess.run(
+        [Path(sys.executable).with_name("dbt"), "test", "--profiles-dir", ".", "--select", "test_type:unit"],
+        cwd=ROOT / "dbt",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-5000:]
+    passed = re.search(r"PASS=(\d+)", result.stdout)
+    assert passed is not None
+    assert int(passed[1]) >= 20
+
+
+def fingerprint(world: World) -> dict[str, list[tuple[Any, ...]]]:
+    """Every published table but what depends on the clock: ages, and when the sources were asked."""
+    tables = [name for (name,) in world.published("select table_name from information_schema.tables")]
+    return {
+        name: world.published(f"select * from {name} order by all")
+        for name in tables
+        if name not in {"ledger_run", "fct_source_freshness"}
+    }
+
+
+def test_running_again_changes_nothing(world: World) -> None:
+    before = fingerprint(world)
+    world.run("run", "--date", END.isoformat())
+    assert fingerprint(world) == before
+
+
+def test_an_emptied_warehouse_gives_the_same_tables(world: World) -> None:
+    before = fingerprint(world)
+    (world.data / "warehouse.duckdb").unlink()
+    world.run("run", "--date", END.isoformat())
+    assert fingerprint(world) == before
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75, 0.9])
+def test_a_killed_run_leaves_the_published_files_whole_and_the_next_one_repairs(
+    world: World, tmp_path: Path, fraction: float
+) -> None:
+    """kill -9 while the day is running, at some moments of it; what was published stays, and the next run agrees."""
+    before = fingerprint(world)
+    manifest = (world.data / "published" / "manifest.json").read_bytes()
+    process = subprocess.Popen(
+        [COMMAND, "run", "--date", END.isoformat()],
+        cwd=world.root,
+        env=world.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(24 * fraction)
+    killed = process.poll() is None
+    if killed:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if killed:
+        assert (world.data / "published" / "manifest.json").read_bytes() == manifest
+    assert fingerprint(world) == before
+    world.run("run", "--date", END.isoformat())
+    assert fingerprint(world) == before
+
+
+def test_a_failed_identity_keeps_the_published_files(world: World) -> None:
+    """A price table that breaks a data test: nothing is published, the exit code and the message say so."""
+    before = fingerprint(world)
+    with duckdb.connect(str(world.data / "warehouse.duckdb")) as con:
+        con.execute("insert into raw.price_records select * replace ('x' as snapshot_id, -1 as price_amount) "
+                    "from raw.price_records limit 1")  # fmt: skip
+        con.execute("insert into raw.source_fetches select * replace ('x' as fetch_id, 'x' as snapshot_id) "
+                    "from raw.source_fetches where outcome = 'loaded' limit 1")  # fmt: skip
+    result = world.run("run", "--date", END.isoformat(), check=False)
+    assert result.returncode == 1
+    assert "Nothing was published" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert fingerprint(world) == before
+    with duckdb.connect(str(world.data / "warehouse.duckdb")) as con:
+        con.execute("delete from raw.price_records where snapshot_id = 'x'")
+        con.execute("delete from raw.source_fetches where fetch_id = 'x'")
+    world.run("run", "--date", END.isoformat())
+    assert fingerprint(world) == before
+
+
+def test_query_prints_rows_and_plain_sentences(world: World) -> None:
+    shown = world.run("query", "select count(*) as days from fct_unit_costs_daily where pricing_category = 'all'").stdout
+    assert "days" in shown
+    wrong = world.run("query", "select nothing from nowhere", check=False)
+    assert wrong.returncode == 2
+    assert "nowhere" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    table = world.run("query", "--csv", "select '=1+1' as formula, -1 as number").stdout.splitlines()
+    assert table == ["formula,number", "'=1+1,-1"]
+
+
+def test_replay_lands_a_recording_like_a_live_answer(world: World, tmp_path: Path) -> None:
+    recording = ROOT / "examples" / "prices" / "oci" / "products"
+    (path,) = recording.iterdir()
+    copy = tmp_path / "data"
+    shutil.copytree(world.data / "landing", copy / "landing")
+    arguments = ("replay", "oci", str(path), "--data-dir", str(copy))
+    good = world.run(*arguments, "--fetched-at", "2026-11-20T06:00Z").stdout
+    assert "loaded:" in good
+    assert "nothing changed" in world.run(*arguments, "--fetched-at", "2026-11-20T06:00Z").stdout
+    for wrong, expected in (("2026-11-20T06:00", "no time zone"), ("soon", "is not an instant"), ("2999-01-01T00:00Z", "future")):
+        result = world.run(*arguments, "--fetched-at", wrong, check=False)
+        assert result.returncode == 2
+        assert expected in result.stderr
+
+
+def test_check_config_names_the_mistake(world: World, tmp_path: Path) -> None:
+    assert "is valid" in world.run("check-config").stdout
+    (tmp_path / "ledger.yaml").write_text("fleet: [{deployment: a}]\n", encoding="utf-8")
+    result = world.run("check-config", "--config", str(tmp_path / "ledger.yaml"), check=False)
+    assert result.returncode == 2
+    assert "line 1, fleet[0].model: is missing" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_live_answer_takes_over_from_the_bundled_one(world: World, server: FaultServer) -> None:
+    """The source is back: its new price is in force from now on, and the source is fresh again."""
+    document = json.loads(next((ROOT / "examples" / "prices" / "oci" / "products").iterdir()).read_text())
+    document["lastUpdated"] = "2026-11-22T00:00:00.000Z"
+    (part,) = [item for item in document["items"] if item["partNumber"] == "B109479"]
+    part["currencyCodeLocalizations"][0]["prices"][0]["value"] = 3.4
+    server.serve_oci(document)
+    world.run("run", "--date", END.isoformat())
+    found = world.published("""
+        select price_usd_per_gpu_hour, valid_to_at is null from fct_gpu_prices
+        where sku_id = 'B109479' order by valid_from_at
+    """)
+    assert found == [(Decimal("3.5"), False), (Decimal("3.4"), True)]
+    assert world.published("select status from fct_source_freshness where source = 'oci'") == [("fresh",)]
+    moves = world.published("select severity, action from fct_price_anomalies where series like '%B109479%'")
+    assert ("notice", "flagged") in moves  # 3.50 to 3.40 is a move of 2.9 %: reported, in force
