@@ -5,9 +5,12 @@ published (or the command failed), 2 wrong usage or a wrong ledger.yaml.
 """
 
 import contextlib
+import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -29,8 +32,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Bound to the streams the program started with: while the day runs, both descriptors lead to a log file instead.
+_WIDTH = None if sys.stdout.isatty() else 110
+out = Console(file=os.fdopen(os.dup(1), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
+err = Console(file=os.fdopen(os.dup(2), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
+
+KEPT_LOGS = 30
 
 ConfigOption = Annotated[
     Path | None,
@@ -80,11 +87,11 @@ def run(
     settings = load_settings(config, data_dir)
     apply_environment(settings)
     before = _published_run(settings)
-    _quiet_libraries()
-    from orchestration.definitions import run_daily_job
-
     progress = _Progress()
-    with progress:
+    log = settings.data_dir / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+    with progress, _output_to(log):
+        from orchestration.definitions import run_daily_job
+
         outcome = run_daily_job(
             settings, as_of=as_of, accept_smaller=tuple(accept_smaller or ()), listener=progress.show
         )
@@ -95,7 +102,8 @@ def run(
             *([] if before is None else ["Yesterday's files stay in force."]),
         )
         for name, text in progress.failures:
-            err.print(f"  {name}: {text}", markup=False)
+            err.print(f"  {name}: {text}", markup=False, soft_wrap=True)
+        err.print(f"  everything that was printed: {_short(log)}", markup=False, soft_wrap=True)
         raise typer.Exit(1)
     print_summary(settings)
     if not outcome.success:
@@ -253,15 +261,15 @@ def print_summary(settings: Settings) -> None:
             """,
             [day],
         ).fetchall()
-        table = Table(title="Cost per million tokens (fully loaded, idle included)", title_justify="left", box=None)
-        for name in ("GPU", "model"):
-            table.add_column(name)
-        for name in ("GPU-hours", "cost USD", "M tokens", "USD/M all", "USD/M input", "USD/M output", "busy"):
-            table.add_column(name, justify="right")
+        table = _table(
+            "Cost per million tokens (USD, idle time included)",
+            ("GPU", "model"),
+            ("GPU-hours", "cost", "M tokens", "per M", "input", "output", "busy"),
+        )
         for gpu, model, hours, cost, tokens, total, input_, output, busy in units:
             table.add_row(
                 gpu or "unknown",
-                model,
+                model.rpartition("/")[2][:28],
                 _number(hours, 1),
                 _number(cost, 2),
                 _number(tokens and tokens / 1_000_000, 1),
@@ -283,11 +291,11 @@ def print_summary(settings: Settings) -> None:
             [day],
         ).fetchall()
         words = {"Committed": "reserved", "Standard": "on demand", "Dynamic": "spot"}
-        table = Table(title="Purchase mix", title_justify="left", box=None)
-        for name in ("provider", "GPU", "bought as"):
-            table.add_column(name)
-        for name in ("GPU-hours", "share", "cost USD", "unused USD", "saved against on demand USD"):
-            table.add_column(name, justify="right")
+        table = _table(
+            "Purchase mix (USD; saved: against on demand, after unused commitments)",
+            ("provider", "GPU", "bought"),
+            ("GPU-hours", "share", "cost", "unused", "saved"),
+        )
         for provider, gpu, category, hours, share, cost, unused, saved in mix:
             table.add_row(
                 provider,
@@ -304,17 +312,17 @@ def print_summary(settings: Settings) -> None:
 
         findings = con.execute(
             """
-            select severity, rule_id, provider, coalesce(series, ''), details, action
+            select severity, provider, coalesce(likely_cause, ''), details
             from fct_price_anomalies
             where severity in ('error', 'warning')
             order by severity = 'warning', first_seen_at desc
             """
         ).fetchall()
         out.print(f"\n[bold]Price findings[/] {len(findings)} (fct_price_anomalies)")
-        for severity, rule, provider, series, details, action in findings[:5]:
+        for severity, provider, cause, details in findings[:5]:
             colour = "red" if severity == "error" else "yellow"
-            out.print(f"  [{colour}]{severity}[/] {provider} {rule}, {action}: ", end="")
-            out.print(f"{details or series}", markup=False)
+            out.print(f"  [{colour}]{severity}[/] {provider} ", end="")
+            out.print(f"{details}" + (f" Likely cause: {cause}." if cause else ""), markup=False)
         if len(findings) > 5:
             out.print(f"  … and {len(findings) - 5} more")
 
@@ -331,6 +339,15 @@ def print_summary(settings: Settings) -> None:
         f"\nPublished to {_short(settings.published_dir)}: inference_ledger.duckdb, parquet/, manifest.json\n"
         'Look further:  inference-ledger query "from fct_unit_costs_daily"   ·   inference-ledger dev'
     )
+
+
+def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in words:
+        table.add_column(name, no_wrap=True)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 class _Progress:
@@ -385,14 +402,24 @@ def _step_title(name: str) -> str:
     return name
 
 
-def _quiet_libraries() -> None:
-    """The run's own lines are the output; libraries keep their warnings for the Dagster log."""
-    import logging
-    import warnings
-
-    warnings.simplefilter("ignore")
-    for name in ("great_expectations", "dagster", "py.warnings", "scrapers"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+@contextlib.contextmanager
+def _output_to(log: Path) -> Iterator[None]:
+    """Sends what Dagster, dbt and other libraries print into `log`; the last few logs are kept."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for old in sorted(log.parent.glob("*.log"))[:-KEPT_LOGS]:
+        old.unlink()
+    streams = [(stream, os.dup(stream.fileno())) for stream in (sys.stdout, sys.stderr)]
+    with log.open("a", encoding="utf-8") as target:
+        try:
+            for stream, _ in streams:
+                stream.flush()
+                os.dup2(target.fileno(), stream.fileno())
+            yield
+        finally:
+            for stream, original in streams:
+                stream.flush()
+                os.dup2(original, stream.fileno())
+                os.close(original)
 
 
 def _published_run(settings: Settings) -> str | None:
@@ -435,6 +462,11 @@ def _age(hours: Decimal | float) -> str:
 def _first_sentence(text: str) -> str:
     line = text.strip().splitlines()[0] if text.strip() else ""
     return line if len(line) <= 160 else line[:157] + "…"
+
+
+def _without_addresses(message: str) -> str:
+    """A failure in one line; the address and the number of tries are in fct_source_freshness."""
+    return _first_sentence(re.sub(r"\b\w+: https?://\S+ |; gave up after \d of \d tries", "", message))
 
 
 def _cell(value: object) -> str:

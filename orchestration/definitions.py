@@ -13,9 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.settings import PROJECT_ROOT, Settings, apply_environment, put_own_commands_first
+from orchestration.settings import DBT_DIR, Settings, apply_environment, put_own_commands_first
 
-DBT_DIR = PROJECT_ROOT / "dbt"
 # Each dbt run under Dagster leaves a folder with its manifest; this many are kept for looking into.
 KEPT_DBT_RUNS = 5
 
@@ -81,9 +80,7 @@ class _Progress(logging.Handler):
 _progress = _Progress()
 
 
-@dg.logger(description="Progress for the command line; silent under the web server.")
-def progress(_: dg.InitLoggerContext) -> logging.Logger:
-    """A logger whose one handler is `_progress`."""
+def _progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("inference_ledger.progress")
     logger.addHandler(_progress)
     return logger
@@ -98,7 +95,7 @@ def defs() -> dg.Definitions:
         jobs=[daily_job],
         schedules=[daily_schedule],
         executor=dg.in_process_executor,
-        loggers={"progress": progress, "console": dg.colored_console_logger},
+        loggers={"progress": dg.LoggerDefinition(_progress_logger), "console": dg.colored_console_logger},
     )
     return dg.Definitions.merge(found, own).map_asset_specs(
         func=lambda spec: spec.replace_attributes(freshness_policy=freshness)

@@ -70,9 +70,10 @@ def check_batch(frame: "pd.DataFrame", rules: tuple[Rule, ...]) -> list[str]:
         rules: PRICE_RULES or USAGE_RULES.
     """
     import great_expectations as gx
+    from great_expectations.expectations.core import ExpectColumnValuesToBeBetween
 
     expectations = [
-        gx.expectations.ExpectColumnValuesToBeBetween(
+        ExpectColumnValuesToBeBetween(
             column=rule.column, min_value=rule.low, max_value=rule.high, meta={"rule": index}
         )
         for index, rule in enumerate(rules)
@@ -106,8 +107,9 @@ def _within(value: Any, rule: Rule) -> bool:
 @cache
 def _batch_definition() -> Any:
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     asset = context.data_sources.add_pandas("gate").add_dataframe_asset("batch")
     return asset.add_batch_definition_whole_dataframe("whole")

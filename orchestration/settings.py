@@ -23,6 +23,7 @@ from scrapers.prices.base import SourceOptions
 from scrapers.prices.registry import PRICE_SOURCES
 
 PROJECT_ROOT = Path(__file__).parents[1]
+DBT_DIR = PROJECT_ROOT / "dbt"
 
 CONFIG_ENV = "LEDGER_CONFIG"
 DATA_DIR_ENV = "LEDGER_DATA_DIR"
@@ -406,19 +407,16 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _no_duplicates(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+def _no_duplicates(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[str] = set()
     for key, _ in node.value:
         if key.value in seen:
             raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
         seen.add(key.value)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep)
+    return loader.construct_mapping(node, deep=True)
 
 
-_Loader.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
-    lambda loader, node: _no_duplicates(loader, node, deep=True),
-)
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_duplicates)
 
 
 def _repeated(where: tuple[str, str], names: list[str]) -> list[tuple[tuple[str | int, ...], str]]:

@@ -111,9 +111,6 @@ class Warehouse:
         while True:
             try:
                 con = duckdb.connect(str(self.path))
-                # Row order means nothing in these tables, and keeping it would hold bulk loads to one thread.
-                con.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
-                return con
             except duckdb.IOException as error:
                 if "lock" not in str(error).lower():
                     raise
@@ -124,6 +121,10 @@ class Warehouse:
                     ) from None
                 time.sleep(wait)
                 wait = min(wait * 2, 5)
+            else:
+                # Row order means nothing in these tables, and keeping it would hold bulk loads to one thread.
+                con.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
+                return con
 
     def _set_aside(self) -> None:
         """Moves a damaged file out of the way; the run fills a new one from landing, logs and ledger.yaml."""
@@ -556,8 +557,8 @@ def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: dateti
     That is the earliest of: three days ending with `as_of_date`, every day whose rows changed since the last published
     run, and where the last run left off.
     """
-    earliest = _scalar(con, "select min(usage_date) from raw.pending_usage_days")
-    last = _scalar(con, "select min(as_of_date) from raw.ledger_run")
+    earliest: date | None = _scalar(con, "select min(usage_date) from raw.pending_usage_days")
+    last: date | None = _scalar(con, "select min(as_of_date) from raw.ledger_run")
     look_back = timedelta(days=LOOK_BACK_DAYS)
     # A day earlier than the earliest change: the scrape that closes a day carries the next day's date.
     starts = [as_of_date - look_back, earliest and earliest - timedelta(days=1), last and last - look_back]

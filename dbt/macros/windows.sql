@@ -41,3 +41,16 @@ sum to the amount exactly: each part is the difference of two rounded running to
         as decimal(28, {{ scale }})
     )
 {%- endmacro %}
+
+{#-
+numerator / denominator as a share between 0 and 1, decimal(9,8); more than the whole is the whole. Null when the
+denominator is zero or either side is unknown: not `least(x, 1)`, which makes 1 of an unknown x in most engines.
+-#}
+{% macro share_ratio(numerator, denominator) -%}
+    cast(
+        case
+            when {{ numerator }} > {{ denominator }} and {{ denominator }} > 0 then 1
+            else {{ ratio(numerator, denominator) }}
+        end as decimal(9, 8)
+    )
+{%- endmacro %}

@@ -1,4 +1,5 @@
--- Used and unused GPU-hours are the committed ones; so are their costs, but for rounding in the tenth decimal.
+-- Used and unused GPU-hours are the committed ones; so are their costs, but for rounding in the tenth
+-- decimal.
 select
     commitment_id,
     hour_start_at

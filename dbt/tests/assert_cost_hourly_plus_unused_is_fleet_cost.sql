@@ -1,4 +1,5 @@
--- What the marts say a day cost, with its unused commitments, is what the fleet's entries and commitments cost.
+-- What the marts say a day cost, with its unused commitments, is what the fleet's entries and commitments
+-- cost.
 with fleet_parts as (
 
     select

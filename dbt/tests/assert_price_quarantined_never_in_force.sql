@@ -1,4 +1,5 @@
--- No interval rests on an offer that a snapshot rule (L0 to L2) holds back: such a price is wrong whatever history says.
+-- No interval rests on an offer that a snapshot rule (L0 to L2) holds back: it is wrong whatever history
+-- says.
 select
     intervals.series_id,
     intervals.snapshot_id,

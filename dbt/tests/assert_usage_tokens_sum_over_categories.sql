@@ -1,4 +1,5 @@
--- The categories of a deployment-hour share its tokens and requests without loss; hours without fleet are listed.
+-- The categories of a deployment-hour share its tokens and requests without loss; hours without fleet are
+-- listed.
 with costs as (
 
     select

@@ -5,13 +5,14 @@ keeps bytes, `parse` is pure and can be run again on any landed snapshot.
 """
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from scrapers.errors import SchemaDriftError, ScrapeError
+from scrapers.errors import PermanentError, SchemaDriftError, ScrapeError
 from scrapers.http import HttpClient, parse_json
 from scrapers.landing import LandedEntry, Landing, Stage
 from scrapers.records import ParsedSnapshot
@@ -120,8 +121,12 @@ def pull(
     room that cannot be written, and programming errors.
     """
     client = client or HttpClient(source.hosts(options))
-    with landing.stage(source.name, dataset, fetched_at=now, origin=Origin.LIVE) as stage:
+    # A region mistyped in the ledger must fail this dataset and no other, so the failure needs a name that can land.
+    landed_as = re.sub(r"[^a-z0-9._-]+", "-", dataset.lower(), flags=re.ASCII).strip("._-") or "unnamed"
+    with landing.stage(source.name, landed_as, fetched_at=now, origin=Origin.LIVE) as stage:
         try:
+            if landed_as != dataset:
+                raise PermanentError(f"{dataset!r} is not a dataset: check the regions of this source")  # noqa: TRY301
             previous = landing.latest_confirmed(source.name, dataset)
             outcome = source.fetch(client, dataset, options, stage=stage, previous=previous)
         except ScrapeError as error:

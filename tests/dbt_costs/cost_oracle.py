@@ -557,14 +557,14 @@ def purchase_mix_daily(world: World) -> dict[tuple[Any, ...], Row]:
     for key in keys:
         rows, commitments = used[key], held[key]
         same = [k for k in keys if k[:3] == key[:3]]
-        all_hours = sum(total(r["gpu_hours"] for r in used[k]) or 0 for k in same)
+        all_hours = sum(known_sum(r["gpu_hours"] for r in used[k]) or 0 for k in same)
         committed = sum(c["committed"] for k in same for c in held[k])
         drawn = sum(c["used"] for k in same for c in held[k])
         cost = total(r["cost_usd"] for r in rows)
         equivalent = total(r["on_demand_equivalent_cost_usd"] for r in rows)
         unused = total(c["unused_cost"] for c in commitments)
         result[key] = {
-            "gpu_hours": total(r["gpu_hours"] for r in rows),
+            "gpu_hours": known_sum(r["gpu_hours"] for r in rows) if rows else 0,
             "effective_cost_usd": known_sum(r["cost_usd"] for r in rows) if rows else 0,
             "on_demand_equivalent_cost_usd": known_sum(r["on_demand_equivalent_cost_usd"] for r in rows) if rows else 0,
             "unused_commitment_gpu_hours": sum(c["unused"] for c in commitments),

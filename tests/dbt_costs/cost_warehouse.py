@@ -108,3 +108,7 @@ class CostWarehouse:
             cursor = con.execute(sql)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def unit_test(self) -> str:
+        """Runs the unit tests of the cost models; the models must be built."""
+        return self.dbt("test", "--select", *SELECTED, "--resource-type", "unit_test")

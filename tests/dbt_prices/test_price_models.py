@@ -1,7 +1,7 @@
 """The price models on hand-made raw rows.
 
-Figures are list prices (AWS us-east-1 2026-06 and 2026-10, Azure eastus 2026, OCI 2026-10-01, RunPod 2026-10) divided by
-hand, and accidents that really happened to price feeds.
+Figures are list prices (AWS us-east-1 2026-06 and 2026-10, Azure eastus 2026, OCI 2026-10-01, RunPod 2026-10) divided
+by hand, and accidents that really happened to price feeds.
 """
 
 import csv
@@ -84,15 +84,16 @@ def test_price_in_force(
 
 
 def test_commitment_parts_are_kept_apart(room: RawRoom) -> None:
-    assert in_force(
-        room, "p5.48xlarge", "upfront_usd_per_instance, recurring_usd_per_instance_hour", model="reserved",
-        payment_option="partial_upfront", term_months=36,
-    ) == (Decimal("262800.00"), Decimal("10"))  # fmt: skip
+    parts = "upfront_usd_per_instance, recurring_usd_per_instance_hour, price_amount, price_basis"
+    partial = in_force(room, "p5.48xlarge", parts, model="reserved", payment_option="partial_upfront", term_months=36)
+    assert partial == (Decimal(262800), Decimal(10), Decimal(10), "instance_hour_and_upfront")
     # Azure prices the term whichever way it is paid: nothing is known about the split.
-    assert in_force(
-        room, "Standard_NC40ads_H100_v5", "upfront_usd_per_instance, recurring_usd_per_instance_hour, price_amount, price_basis",
-        model="reserved",
-    ) == (None, None, Decimal(91980), "instance_term_total")  # fmt: skip
+    assert in_force(room, "Standard_NC40ads_H100_v5", parts, model="reserved") == (
+        None,
+        None,
+        Decimal(91980),
+        "instance_term_total",
+    )
 
 
 def test_missing_upfront_part_is_no_cheaper_price(room: RawRoom) -> None:
@@ -137,7 +138,7 @@ def test_unknown_hardware_is_kept_and_reported(room: RawRoom) -> None:
 
 
 def test_hundredfold_price_is_held_back_from_its_first_row(room: RawRoom) -> None:
-    """5504 an hour is 688 per GPU, 114 times the reference of 6; the good price stays in force and day 4 is no sighting."""
+    """5504 an hour is 688 per GPU, 114 times the reference of 6; the good price stays, and day 4 is no sighting."""
     rows = room.query(
         "select price_usd_per_instance_hour, valid_from_at, valid_to_at, first_seen_at, last_seen_at "
         "from marts.fct_gpu_prices where price_key = 'p5.48xlarge' and pricing_model = 'on_demand'"

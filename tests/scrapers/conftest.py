@@ -2,8 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,29 +10,11 @@ ROOT = Path(__file__).parents[2]
 # Before this directory's parent, where `scrapers` would be found as a namespace made of the tests.
 sys.path.insert(0, str(ROOT))
 
+from feeds import FakeClock  # noqa: E402
+
 from scrapers.http import HttpClient  # noqa: E402
 from scrapers.landing import Landing  # noqa: E402
 from tests.fault_server import FaultServer  # noqa: E402
-
-NOW = datetime(2026, 11, 23, 6, 0, 0, tzinfo=UTC)
-
-
-@dataclass
-class FakeClock:
-    """Time that passes only when somebody sleeps."""
-
-    elapsed: float = 0.0
-    sleeps: list[float] = field(default_factory=list)
-
-    def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.elapsed += seconds
-
-    def monotonic(self) -> float:
-        return self.elapsed
-
-    def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.elapsed)
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
-"""Hand-written answers in each provider's shape. Figures are list prices of 2026 unless a test says otherwise."""
+"""Hand-written answers in each provider's shape, and a clock that does not wait.
+
+Figures are list prices of 2026 unless a test says otherwise.
+"""
 
 import csv
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,28 @@ from scrapers.snapshot import Origin
 from tests.fault_server import FaultServer
 
 RECORDED = datetime(2026, 10, 1, tzinfo=UTC)
+NOW = datetime(2026, 11, 23, 6, 0, 0, tzinfo=UTC)
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class FakeClock:
+    """Time that passes only when somebody sleeps."""
+
+    elapsed: float = 0.0
+    sleeps: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.elapsed += seconds
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.elapsed)
+
 
 # Column names and order as in the published file; columns that no test needs are left out.
 AWS_COLUMNS = (

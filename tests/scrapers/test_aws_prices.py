@@ -1,12 +1,12 @@
 """AWS: three file formats, one meaning. Golden figures: us-east-1, 2026-10 and 2024-05-28."""
 
+import tracemalloc
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import NOW, FakeClock
-from feeds import RECORDED, aws_csv, aws_reserved, aws_row, dumps, parse_bytes
+from feeds import NOW, RECORDED, FakeClock, aws_csv, aws_reserved, aws_row, dumps, parse_bytes
 
 from scrapers.errors import IncompleteSnapshotError, SchemaDriftError
 from scrapers.http import HttpClient
@@ -271,9 +271,10 @@ def test_a_cut_csv_is_incomplete(parse: Parse) -> None:
         parse(whole[:150])
     lines = whole.splitlines(keepends=True)
     lines.insert(6, lines[6].replace(b',"BoxUsage', b'"BoxUsage'))
+    lines.insert(6, lines[7].replace(b'"AWS Region"', b'"AWS Region"x'))
     parsed = parse(b"".join(lines))
     assert len(parsed.records) == 2
-    assert [r.reason for r in parsed.rejections] == [Reason.UNREADABLE_ROW]
+    assert [r.reason for r in parsed.rejections] == [Reason.UNREADABLE_ROW] * 2
 
 
 def test_a_last_line_without_line_feed_is_whole(parse: Parse) -> None:
@@ -386,3 +387,29 @@ def test_bad_website_entries_are_rejected(parse: Parse, change: dict[str, object
     parsed = parse(dumps(_website(**change)))
     assert [r.reason for r in parsed.rejections] == [reason]
     assert parsed.records == ()
+
+
+def test_lines_are_told_apart_before_they_are_split(parse: Parse) -> None:
+    """Quoted commas and quotes before the GPU column, and a quoted empty GPU, change nothing."""
+    tricky = aws_row(SKU="T", PriceDescription='a, "b", ,c""', Location='US East, "N." Virginia')
+    no_gpu = aws_csv(aws_row(GPU="@")).replace(b'"@"', b'""')
+    parsed = parse(no_gpu, aws_csv(tricky, aws_row(PriceDescription="", GPU="")))
+    assert [r.sku_id for r in parsed.records] == ["T"]
+    assert (parsed.skipped, parsed.rejections) == ({"not_gpu": 2}, ())
+
+
+def test_parsing_holds_the_prices_and_not_the_file(landing: Landing, tmp_path: Path) -> None:
+    """The offer file of us-east-1 is 450 MB; of these 20 MB three in four lines are Windows and the rest no GPU."""
+    outside = aws_csv(*[aws_row(Operating_System="Windows")] * 3, aws_row(GPU="", Instance_Type="m5.large"))
+    header, lines = outside[: outside.index(b'"3D4V')], outside[outside.index(b'"3D4V') :]
+    file = tmp_path / "index.csv"
+    file.write_bytes(header + lines * (20_000_000 // len(lines)) + aws_csv(aws_row())[len(header) :])
+    tracemalloc.start()
+    try:
+        parsed = replay(landing, "ec2-us-east-1", file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(parsed.records) == 1
+    assert sum(parsed.skipped.values()) > 40_000
+    assert peak < 8_000_000

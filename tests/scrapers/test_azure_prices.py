@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NOW
-from feeds import azure_item, azure_page, dumps, parse_bytes
+from feeds import NOW, azure_item, azure_page, dumps, parse_bytes
 
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing

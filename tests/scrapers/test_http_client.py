@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import FakeClock
+from feeds import FakeClock
 
 from scrapers.errors import IncompleteSnapshotError, PermanentError, SchemaDriftError, TransientError
 from scrapers.http import HttpClient, parse_json
@@ -209,6 +209,9 @@ def test_redirect_on_the_same_host_is_followed_three_times(server: FaultServer, 
     server.add("/old", Answer.redirect("/new"))
     server.add("/new", GOOD)
     assert client.get(server.url + "/old").url == server.url + "/new"
+    server.add("/old", Answer.redirect("/new?page=1"))
+    client.get(server.url + "/old", params={"page": "1"})
+    assert server.requests[-1].query == {"page": "1"}  # as the redirect says, and not asked twice
     server.add("/loop", Answer.redirect("/loop"))
     with pytest.raises(PermanentError, match="redirects more than 3 times"):
         client.get(server.url + "/loop")
@@ -297,9 +300,10 @@ def test_private_network_allows_replicas_but_never_metadata(
     client = HttpClient(frozenset({"replica.internal"}), private_network=True, sleep=clock.sleep)
     _resolve_to(monkeypatch, "127.0.0.1")
     assert client.get(f"http://replica.internal:{server.port}/metrics").body == b"up 1\n"
-    _resolve_to(monkeypatch, "169.254.169.254")
-    with pytest.raises(PermanentError, match="refused"):
-        client.get(f"http://replica.internal:{server.port}/metrics")
+    for metadata in ("169.254.169.254", "::ffff:169.254.169.254", "fe80::1"):
+        _resolve_to(monkeypatch, metadata)
+        with pytest.raises(PermanentError, match="refused"):
+            client.get(f"http://replica.internal:{server.port}/metrics")
 
 
 def test_netrc_passwords_are_not_sent(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from conftest import NOW, ROOT
+from feeds import NOW, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,8 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import NOW
-from feeds import dumps, oci_item, oci_list, parse_bytes
+from feeds import NOW, dumps, oci_item, oci_list, parse_bytes
 
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, Landing

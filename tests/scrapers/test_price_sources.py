@@ -5,17 +5,18 @@ import importlib
 import json
 import pkgutil
 import re
+import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import NOW, FakeClock
-from feeds import FEEDS, Feed, parse_bytes
+from feeds import FEEDS, NOW, ROOT, FakeClock, Feed, parse_bytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import scrapers.prices
+from scrapers import VERSION
 from scrapers.errors import DamagedLandingError, IncompleteSnapshotError, SchemaDriftError, ScrapeError
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
@@ -197,6 +198,19 @@ def test_keys_reach_neither_landing_nor_logs(
     assert b"canary" not in written
     assert "canary" not in caplog.text
     assert [entry.kind for entry in landing.entries(name)] == ["snapshot", "failed"]
+
+
+@every_source
+def test_a_mistyped_region_fails_alone(name: str, server: FaultServer, landing: Landing, client: HttpClient) -> None:
+    options = SourceOptions(base_url=server.url)
+    entry = pull(PRICE_SOURCES[name], "US East/../x", options, landing, now=NOW, client=client)
+    assert (entry.kind, entry.dataset, entry.error) == (EntryKind.FAILED, "us-east-..-x", "PermanentError")
+    assert "'US East/../x' is not a dataset: check the regions" in str(entry.message)
+    assert server.requests == []
+
+
+def test_the_version_in_envelopes_is_the_project_version() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
 @every_source

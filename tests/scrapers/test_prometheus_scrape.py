@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from conftest import NOW
+from feeds import NOW
 
 from scrapers.errors import IncompleteSnapshotError, PermanentError, SchemaDriftError, ScrapeError
 from scrapers.http import HttpClient
@@ -87,6 +87,14 @@ def test_a_page_lies_where_the_reader_looks(tmp_path: Path) -> None:
     assert path == tmp_path / expected
     assert path.read_bytes() == PAGE
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_reader_never_sees_half_a_page(tmp_path: Path) -> None:
+    path = land_scrape(tmp_path, "chat", "r", NOW, PAGE)
+    with path.open("rb") as reader:
+        land_scrape(tmp_path, "chat", "r", NOW, b"up 1\n")
+        assert reader.read() == PAGE  # the file it opened is still the old one, whole
+    assert path.read_bytes() == b"up 1\n"
 
 
 @pytest.mark.parametrize("replica", ["../../etc", "a/b", "..", "[::1]:8000", "", "x\x00y"])

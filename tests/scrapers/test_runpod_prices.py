@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import NOW
-from feeds import dumps, parse_bytes, runpod_answer, runpod_type
+from feeds import NOW, dumps, parse_bytes, runpod_answer, runpod_type
 
 from scrapers.errors import SchemaDriftError
 from scrapers.http import HttpClient
@@ -78,6 +77,7 @@ def test_a_type_gives_a_row_per_tier(parse: Parse) -> None:
         (False, 2.69, "not_offered"),
         (None, 0.5, "placeholder"),
         ("absent", 0.5, "placeholder"),
+        ("yes", 0.5, "placeholder"),
         ("absent", 0.51, "price"),
         (True, 0, "not_offered"),
         (True, None, "not_offered"),

@@ -38,8 +38,8 @@ final as (
         commitment_id,
         hour_start_at,
         valid_seconds,
-        -- Capacity is counted in GPUs, so that two deployments may share an instance; in instances where the number of
-        -- GPUs is unknown.
+        -- Capacity is counted in GPUs, so that two deployments may share an instance; in instances where the
+        -- number of GPUs is unknown.
         instance_count * coalesce(gpus_per_instance, 1) * valid_seconds as capacity_unit_seconds,
         {{ gpu_hours("instance_count * gpus_per_instance * valid_seconds") }} as nominal_gpu_hours
     from held

@@ -22,7 +22,8 @@ price_intervals as (
 
 ),
 
--- One row per commitment: for hardware the seed does not know, the fleet entries say how many GPUs an instance has.
+-- One row per commitment: for hardware the seed does not know, the fleet entries say how many GPUs an
+-- instance has.
 stated_gpus as (
 
     select
@@ -50,8 +51,9 @@ sized as (
 
 ),
 
--- Multiplies rows: several offers and intervals fit. The one in force when the commitment began is taken, for its price
--- is fixed for the term; failing that the earliest ever seen. Convertible offers are another product.
+-- Multiplies rows: several offers and intervals fit. The one in force when the commitment began is taken, for
+-- its price is fixed for the term; failing that the earliest ever seen. Convertible offers are another
+-- product.
 offers as (
 
     select

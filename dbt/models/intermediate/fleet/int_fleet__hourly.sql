@@ -63,15 +63,16 @@ measured as (
         *,
         replicas * active_seconds as replica_seconds,
         {{ gpu_hours("gpus * active_seconds") }} as gpu_hours,
-        -- What a commitment is drawn by: GPU-seconds, or instance-seconds where the number of GPUs is unknown.
+        -- What a commitment is drawn by: GPU-seconds, or instance-seconds where the number of GPUs is
+        -- unknown.
         cast(coalesce(gpus, replicas) * active_seconds as decimal(28, 6)) as unit_seconds
     from held
     where active_seconds > 0
 
 ),
 
--- Entries draw on their commitment in the order of the ledger. Within an hour a commitment is a sum of GPU-seconds, as
--- reserved instances are billed; which minutes they fell on does not matter.
+-- Entries draw on their commitment in the order of the ledger. Within an hour a commitment is a sum of
+-- GPU-seconds, as reserved instances are billed; which minutes they fell on does not matter.
 queued as (
 
     select

@@ -1,5 +1,5 @@
--- The hours the ledger speaks of. It begins with the first commitment or fleet entry, but not before usage was first seen
--- (without any usage: 400 days back), and ends with the last hour of the run's day.
+-- The hours the ledger speaks of. It begins with the first commitment or fleet entry, but not before usage
+-- was first seen (without any usage: 400 days back), and ends with the last hour of the run's day.
 
 with run as (
 

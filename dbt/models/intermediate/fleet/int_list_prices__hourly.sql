@@ -84,8 +84,10 @@ candidates as (
             ) }}
         ) as rate_usd_per_gpu_hour,
         cast(
-            greatest({{ seconds_between("successive.last_seen_at", "demanded.hour_start_at") }} / 3600, 0)
-            as decimal(18, 2)
+            case
+                when demanded.hour_start_at < successive.last_seen_at then 0
+                else {{ seconds_between("successive.last_seen_at", "demanded.hour_start_at") }} / 3600
+            end as decimal(18, 2)
         ) as price_age_hours,
         coalesce(demanded.hour_start_at >= successive.valid_to_at, false)
         or coalesce(

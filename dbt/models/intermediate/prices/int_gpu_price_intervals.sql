@@ -48,7 +48,9 @@ accepted_observations as (
 
     select
         *,
-        lag(price_usd_per_instance_hour) over (partition by series_id order by period_number) as previous_price_usd,
+        lag(price_usd_per_instance_hour) over (
+            partition by series_id order by period_number
+        ) as previous_price_usd,
         lag(segment_number) over (partition by series_id order by period_number) as previous_segment_number
     from dated_segments
     where accepted_from_at is not null
@@ -61,8 +63,8 @@ numbered_observations as (
         *,
         sum(
             case
-                when price_usd_per_instance_hour = previous_price_usd and segment_number = previous_segment_number
-                    then 0
+                when segment_number <> previous_segment_number then 1
+                when price_usd_per_instance_hour = previous_price_usd then 0
                 else 1
             end
         ) over (
@@ -112,10 +114,15 @@ described_intervals as (
         proven_intervals.withdrawn_at,
         proven_intervals.first_seen_at,
         proven_intervals.last_seen_at,
-        -- Before the first pull the source's own date holds; later its dates must not reach behind a known price.
+        -- Before the first pull the source's own date holds; later its dates must not reach behind a known
+        -- price.
         case
             when proven_intervals.interval_number = 1
-                then least(proven_intervals.accepted_from_at, coalesce(offers.effective_at, proven_intervals.accepted_from_at))
+                then
+                    least(
+                        proven_intervals.accepted_from_at,
+                        coalesce(offers.effective_at, proven_intervals.accepted_from_at)
+                    )
             else proven_intervals.accepted_from_at
         end as valid_from_at
     from proven_intervals
@@ -153,16 +160,16 @@ final as (
         price_unit_raw,
         price_basis,
         valid_from_at,
-        case
-            when lead(segment_number) over (partition by series_id order by valid_from_at) = segment_number
-                then lead(valid_from_at) over (partition by series_id order by valid_from_at)
-            else withdrawn_at
-        end as valid_to_at,
         first_seen_at,
         last_seen_at,
         fetched_at,
         snapshot_id,
-        source_url
+        source_url,
+        case
+            when lead(segment_number) over (partition by series_id order by valid_from_at) = segment_number
+                then lead(valid_from_at) over (partition by series_id order by valid_from_at)
+            else withdrawn_at
+        end as valid_to_at
     from described_intervals
 
 )

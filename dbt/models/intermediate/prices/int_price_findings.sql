@@ -1,5 +1,6 @@
--- Every rule in one place: what single snapshots break (L0 to L2), what history breaks (L3) and which accepted prices
--- moved. A finding that stands over several periods is one row with its first and last sighting.
+-- Every rule in one place: what single snapshots break (L0 to L2), what history breaks (L3) and which
+-- accepted prices moved. A finding that stands over several periods is one row with its first and last
+-- sighting.
 
 with periods as (
 
@@ -28,6 +29,12 @@ observations as (
 price_rules as (
 
     select * from {{ ref("price_rules") }}
+
+),
+
+price_sources as (
+
+    select * from {{ ref("price_sources") }}
 
 ),
 
@@ -129,8 +136,8 @@ moves as (
                 and accepted_steps.pricing_model <> 'spot'
                 or price_rules.rule_id = 'spot_price_jumped' and accepted_steps.pricing_model = 'spot'
             )
-            and abs({{ ratio("accepted_steps.observed", "accepted_steps.expected") }} - 1) > price_rules.threshold
-    where accepted_steps.observed <> accepted_steps.expected
+            and abs({{ ratio("accepted_steps.observed", "accepted_steps.expected") }} - 1)
+            > price_rules.threshold
 
 ),
 
@@ -158,9 +165,9 @@ occurrences as (
 numbered_occurrences as (
 
     select
+        occurrences.*,
         periods.source,
         periods.dataset,
-        occurrences.*,
         periods.snapshot_id,
         periods.period_number,
         periods.seen_from_at,
@@ -203,13 +210,13 @@ findings as (
 
 ),
 
--- The closest slip within 0.5 %, because 720, 730 and 744 hours lie less than 2 % apart; against a mere reference price
--- the factor is never exact, so the closest one is named within a factor of 1.5.
+-- The closest slip within 0.5 %, because 720, 730 and 744 hours lie less than 2 % apart; against a mere
+-- reference price the factor is never exact, so the closest one is named within a factor of 1.5.
 explained_findings as (
 
     select
         findings.*,
-        slip_factors.likely_cause as slip,
+        slip_factors.likely_cause as slip_cause,
         row_number() over (
             partition by
                 findings.source,
@@ -220,13 +227,13 @@ explained_findings as (
                 findings.expected,
                 findings.evidence,
                 findings.first_seen_at
-            order by abs(ln(cast(findings.ratio as double) / cast(slip_factors.factor as double)))
+            order by abs(ln(findings.ratio / slip_factors.factor))
         ) as slip_rank
     from findings
     left join slip_factors
         on
             findings.ratio > 0
-            and abs(ln(cast(findings.ratio as double) / cast(slip_factors.factor as double)))
+            and abs(ln(findings.ratio / slip_factors.factor))
             <= case
                 when findings.rule_id in ('price_below_reference', 'price_above_reference') then ln(1.5)
                 else 0.005
@@ -241,10 +248,8 @@ described_findings as (
         price_rules.layer,
         price_rules.severity,
         price_rules.action,
-        price_rules.threshold,
         findings.source,
         findings.dataset,
-        coalesce(offers.provider, price_sources.provider, findings.source) as provider,
         findings.series_id,
         findings.series_count,
         offers.price_key,
@@ -258,11 +263,12 @@ described_findings as (
         findings.expected,
         findings.ratio,
         findings.evidence,
-        findings.slip,
+        findings.slip_cause,
         findings.first_seen_at,
         findings.last_seen_at,
         findings.is_open,
         findings.snapshot_id,
+        coalesce(offers.provider, price_sources.provider, findings.source) as provider,
         -- What a reader calls the offer: p5.48xlarge us-east-1 reserved 36 months no_upfront.
         coalesce(
             concat_ws(
@@ -278,7 +284,7 @@ described_findings as (
         ) as subject
     from explained_findings as findings
     inner join price_rules on findings.rule_id = price_rules.rule_id
-    left join {{ ref("price_sources") }} as price_sources on findings.source = price_sources.source
+    left join price_sources on findings.source = price_sources.source
     left join offers
         on
             findings.snapshot_id = offers.snapshot_id
@@ -290,19 +296,6 @@ described_findings as (
 final as (
 
     select
-        md5(
-            concat_ws(
-                '|',
-                rule_id,
-                source,
-                dataset,
-                coalesce(series_id, ''),
-                coalesce(cast(observed as varchar), ''),
-                coalesce(cast(expected as varchar), ''),
-                coalesce(evidence, ''),
-                cast(first_seen_at as varchar)
-            )
-        ) as finding_id,
         rule_id,
         layer,
         severity,
@@ -322,6 +315,24 @@ final as (
         observed,
         expected,
         ratio,
+        subject,
+        first_seen_at,
+        last_seen_at,
+        is_open,
+        snapshot_id,
+        md5(
+            concat_ws(
+                '|',
+                rule_id,
+                source,
+                dataset,
+                coalesce(series_id, ''),
+                coalesce(cast(observed as varchar), ''),
+                coalesce(cast(expected as varchar), ''),
+                coalesce(evidence, ''),
+                cast(first_seen_at as varchar)
+            )
+        ) as finding_id,
         case
             when rule_id in ('price_below_reference', 'price_above_reference') then 'USD per GPU-hour'
             when rule_id = 'common_factor' then 'ratio'
@@ -335,37 +346,39 @@ final as (
             when rule_id in ('unknown_price_unit', 'unknown_pricing_words')
                 then 'the source has a new word, or an old one changed its meaning'
             when rule_id in ('unknown_gpu_name', 'unknown_instance_type') then 'new hardware'
-            when rule_id = 'currency_mismatch' then 'the feed of another country, or a request without a currency'
+            when rule_id = 'currency_mismatch' then 'the feed of another country, or none was asked for'
             when rule_id = 'spot_without_discount' then 'no spot discount published'
-            when rule_id = 'commitment_without_discount' then 'no commitment price found, so the list price stands in'
+            when rule_id = 'commitment_without_discount' then 'no price of its own for the commitment'
             when rule_id = 'spot_above_on_demand' then 'spot and on demand swapped, or one in another unit'
             when rule_id = 'longer_term_dearer' then 'terms swapped, or a part of one missing'
-            when slip is not null then slip
-            when rule_id in ('list_price_changed', 'list_price_jumped', 'spot_price_jumped') then 'the provider moved its price'
+            when slip_cause is not null then slip_cause
+            when rule_id in ('list_price_changed', 'list_price_jumped', 'spot_price_jumped')
+                then 'the provider moved its price'
             when rule_id = 'common_factor' then 'another currency, or tax added'
         end as likely_cause,
         case
             when rule_id in ('unknown_pricing_words', 'unknown_price_unit')
-                then 'The source says "' || coalesce(evidence, '') || '", which has no meaning here. No price is taken from it.'
+                then '"' || coalesce(evidence, '') || '" has no meaning here. No price is taken from it.'
             when rule_id = 'currency_mismatch'
-                then 'The price is in ' || coalesce(evidence, 'no currency') || '. It is not converted, and not used.'
+                then 'The price is in ' || evidence || '. It is not converted, and not used.'
             when rule_id = 'missing_component'
-                then 'A part of the price is missing, so the whole is unknown. A smaller sum is not used instead.'
-            when rule_id = 'conflicting_prices' then 'The source states two prices for the same offer. Neither is used.'
+                then 'A part of the price is missing: the whole is unknown. No smaller sum is used instead.'
+            when rule_id = 'conflicting_prices'
+                then 'The source states two prices for the same offer. Neither is used.'
             when rule_id = 'price_not_positive' then 'The price is zero or less. It is not a price.'
             when rule_id = 'price_out_of_range' then 'The amount cannot be a price.'
             when rule_id = 'price_not_in_force_yet'
                 then
                     'A price of ' || {{ plain_number("observed") }} || ' is announced for ' || evidence || '.'
             when rule_id in ('unknown_gpu_name', 'unknown_instance_type')
-                then '"' || coalesce(evidence, '') || '" is not known. Its price is kept, without a GPU model.'
+                then '"' || evidence || '" is not known. Its price is kept, without a GPU model.'
             when rule_id = 'gpu_count_conflict'
                 then
                     'The source counts ' || {{ plain_number("observed") }} || ' GPUs, instance_types '
                     || {{ plain_number("expected") }} || '. The latter is used.'
             when rule_id in ('price_below_reference', 'price_above_reference')
                 then
-                    {{ plain_number("observed") }} || ' USD per GPU-hour is outside the bounds around the reference of '
+                    {{ plain_number("observed") }} || ' USD per GPU-hour is out of bounds for a reference of '
                     || {{ plain_number("expected") }} || '.'
             when rule_id in ('spot_above_on_demand', 'spot_without_discount', 'commitment_without_discount')
                 then
@@ -373,21 +386,16 @@ final as (
                     || {{ plain_number("expected") }} || '.'
             when rule_id = 'longer_term_dearer'
                 then
-                    'Three years cost ' || {{ plain_number("observed") }} || ' USD per instance-hour, one year '
-                    || {{ plain_number("expected") }} || '.'
+                    'Three years cost ' || {{ plain_number("observed") }}
+                    || ' USD per instance-hour, one year ' || {{ plain_number("expected") }} || '.'
             when rule_id = 'common_factor'
                 then
-                    cast(series_count as varchar) || ' of ' || coalesce(evidence, '') || ' prices moved by the same factor of '
-                    || {{ plain_number("observed") }} || '.'
+                    cast(series_count as varchar) || ' of ' || evidence
+                    || ' prices moved by the same factor of ' || {{ plain_number("observed") }} || '.'
             else
                 'Moved from ' || {{ plain_number("expected") }} || ' to ' || {{ plain_number("observed") }}
                 || ' USD per instance-hour (x' || {{ plain_number("ratio") }} || ').'
-        end as explanation,
-        subject,
-        first_seen_at,
-        last_seen_at,
-        is_open,
-        snapshot_id
+        end as explanation
     from described_findings
 
 )

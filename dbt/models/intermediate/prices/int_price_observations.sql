@@ -1,5 +1,6 @@
--- Decides for each sighting of a series whether its price may come into force. Recomputed whole with window functions and
--- equality joins only; the pairwise look at three earlier sightings is taken for suspects alone, which are few.
+-- Decides for each sighting of a series whether its price may come into force. Recomputed whole with window
+-- functions and equality joins only; the look at three earlier sightings is taken for suspects alone, which
+-- are few.
 
 with periods as (
 
@@ -90,7 +91,8 @@ plausible_observations as (
 
 ),
 
--- The yardstick is the latest sighting that is old enough; a series younger than that is held against its first one.
+-- The yardstick is the latest sighting that is old enough; a series younger than that is held against its
+-- first one.
 compared_observations as (
 
     select
@@ -229,7 +231,7 @@ agreeing_days as (
 unconfirmed_factors as (
 
     select * from factor_periods
-    where period_id not in (select period_id from agreeing_days)
+    where period_id not in (select agreeing_days.period_id from agreeing_days)
 
 ),
 
@@ -278,8 +280,11 @@ final as (
         moved_series_count,
         compared_series_count,
         quarantine_rule_id,
-        -- A step that a later pull of the same snapshot confirms comes into force then, never before: published days
-        -- are not rewritten by what was learned afterwards.
+        seen_from_at,
+        seen_until_at,
+        next_seen_from_at,
+        -- A step that a later pull of the same snapshot confirms comes into force then, never before:
+        -- published days are not rewritten by what was learned afterwards.
         case
             when quarantine_rule_id is null then seen_from_at
             when
@@ -287,10 +292,7 @@ final as (
                     'common_factor', 'list_price_step_unconfirmed', 'spot_price_step_unconfirmed'
                 )
                 then confirmed_at
-        end as accepted_from_at,
-        seen_from_at,
-        seen_until_at,
-        next_seen_from_at
+        end as accepted_from_at
     from judged_observations
 
 )

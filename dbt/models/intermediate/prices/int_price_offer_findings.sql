@@ -1,5 +1,6 @@
--- Layers L0 to L2: what is wrong with a snapshot as it stands, without looking at history. Four of five real GPU price
--- errors studied were wrong from the first row ever seen, so these rules come before any comparison with yesterday.
+-- Layers L0 to L2: what is wrong with a snapshot as it stands, without looking at history. Four of five
+-- real GPU price errors studied were wrong from the first row ever seen, so these rules come before any
+-- comparison in time.
 
 with offers as (
 
@@ -46,7 +47,7 @@ announced as (
         series_id,
         'price_not_in_force_yet' as rule_id,
         announced_price_amount as observed,
-        price_amount as expected,
+        cast(null as decimal(18, 8)) as expected,
         cast(announced_at as varchar) as evidence
     from offers
     where announced_at is not null and coalesce(price_null_reason, '') <> 'price_not_in_force_yet'
@@ -88,8 +89,8 @@ gpu_prices as (
     select
         offers.snapshot_id,
         offers.series_id,
-        cast({{ ratio("offers.price_usd_per_instance_hour", "offers.gpu_count") }} as decimal(28, 8)) as price_usd,
-        gpu_models.reference_price_usd_per_gpu_hour as reference_price_usd
+        gpu_models.reference_price_usd_per_gpu_hour as reference_price_usd,
+        {{ ratio("offers.price_usd_per_instance_hour", "offers.gpu_count") }} as price_usd
     from offers
     -- One row per offer: gpu_model is unique in the seed.
     inner join gpu_models on offers.gpu_model = gpu_models.gpu_model
@@ -97,25 +98,35 @@ gpu_prices as (
 
 ),
 
+-- Thresholds are held against ratios: a product of two decimals would overflow for the prices looked for.
+referenced_prices as (
+
+    select
+        *,
+        {{ ratio("price_usd", "reference_price_usd") }} as reference_ratio
+    from gpu_prices
+
+),
+
 outside_bounds as (
 
     select
-        gpu_prices.snapshot_id,
-        gpu_prices.series_id,
+        referenced_prices.snapshot_id,
+        referenced_prices.series_id,
         price_rules.rule_id,
-        gpu_prices.price_usd as observed,
-        gpu_prices.reference_price_usd as expected,
+        referenced_prices.price_usd as observed,
+        referenced_prices.reference_price_usd as expected,
         cast(null as varchar) as evidence
-    from gpu_prices
+    from referenced_prices
     inner join price_rules
         on
             (
                 price_rules.rule_id = 'price_below_reference'
-                and gpu_prices.price_usd < price_rules.threshold * gpu_prices.reference_price_usd
+                and referenced_prices.reference_ratio < price_rules.threshold
             )
             or (
                 price_rules.rule_id = 'price_above_reference'
-                and gpu_prices.price_usd > price_rules.threshold * gpu_prices.reference_price_usd
+                and referenced_prices.reference_ratio > price_rules.threshold
             )
 
 ),
@@ -128,14 +139,14 @@ comparable_offers as (
         offers.series_id,
         offers.price_key,
         offers.region,
-        coalesce(offers.operating_system, '') as operating_system,
-        coalesce(offers.tenancy, '') as tenancy,
         offers.market_tier,
         offers.offer_tier,
         offers.pricing_model,
         offers.term_months,
-        coalesce(offers.payment_option, '') as payment_option,
-        offers.price_usd_per_instance_hour
+        offers.price_usd_per_instance_hour,
+        coalesce(offers.operating_system, '') as operating_system,
+        coalesce(offers.tenancy, '') as tenancy,
+        coalesce(offers.payment_option, '') as payment_option
     from offers
     left join outside_bounds
         on
@@ -168,7 +179,9 @@ against_on_demand as (
         comparable_offers.series_id,
         comparable_offers.pricing_model,
         comparable_offers.price_usd_per_instance_hour as observed,
-        on_demand_prices.on_demand_price_usd as expected
+        on_demand_prices.on_demand_price_usd as expected,
+        {{ ratio("comparable_offers.price_usd_per_instance_hour", "on_demand_prices.on_demand_price_usd") }}
+            as on_demand_ratio
     from comparable_offers
     inner join on_demand_prices
         on
@@ -197,18 +210,18 @@ dearer_than_on_demand as (
             (
                 price_rules.rule_id = 'spot_above_on_demand'
                 and against_on_demand.pricing_model = 'spot'
-                and against_on_demand.observed > price_rules.threshold * against_on_demand.expected
+                and against_on_demand.on_demand_ratio > price_rules.threshold
             )
             or (
                 price_rules.rule_id = 'spot_without_discount'
                 and against_on_demand.pricing_model = 'spot'
-                and against_on_demand.observed >= price_rules.threshold * against_on_demand.expected
-                and against_on_demand.observed <= against_on_demand.expected
+                and against_on_demand.on_demand_ratio >= price_rules.threshold
+                and against_on_demand.on_demand_ratio <= 1
             )
             or (
                 price_rules.rule_id = 'commitment_without_discount'
                 and against_on_demand.pricing_model in ('reserved', 'savings_plan')
-                and against_on_demand.observed >= price_rules.threshold * against_on_demand.expected
+                and against_on_demand.on_demand_ratio >= price_rules.threshold
             )
 
 ),
@@ -255,8 +268,9 @@ longer_terms as (
     inner join price_rules
         on
             price_rules.rule_id = 'longer_term_dearer'
-            and comparable_offers.price_usd_per_instance_hour
-            > price_rules.threshold * one_year_prices.one_year_price_usd
+            and {{ ratio(
+                "comparable_offers.price_usd_per_instance_hour", "one_year_prices.one_year_price_usd"
+            ) }} > price_rules.threshold
     where comparable_offers.term_months = 36
 
 ),
@@ -285,9 +299,9 @@ final as (
         snapshot_id,
         series_id,
         rule_id,
+        evidence,
         cast(observed as decimal(28, 8)) as observed,
-        cast(expected as decimal(28, 8)) as expected,
-        evidence
+        cast(expected as decimal(28, 8)) as expected
     from unioned
 
 )

@@ -20,9 +20,8 @@ gpu_model_aliases as (
 
 limits as (
 
-    select
-        max(case when rule_id = 'price_out_of_range' then threshold end) as max_usd_per_hour
-    from {{ ref("price_rules") }}
+    select threshold as max_usd_per_hour from {{ ref("price_rules") }}
+    where rule_id = 'price_out_of_range'
 
 ),
 
@@ -40,41 +39,51 @@ components as (
         max(case when records.is_announced then records.price_amount end) as announced_price_amount,
         min(case when records.is_announced then records.effective_at end) as announced_at,
         min(case when records.is_declared_currency then 1 else 0 end) = 1 as is_declared_currency,
-        max(
+        count(
             case
-                when records.is_announced then 0
-                when records.price_amount >= limits.max_usd_per_hour * coalesce(records.hours_covered, 1) then 1
-                else 0
+                when records.is_announced then null
+                when records.price_amount < coalesce(records.hours_covered, 1) * limits.max_usd_per_hour
+                    then null
+                else 1
             end
-        ) = 1 as is_out_of_range
+        ) > 0 as is_out_of_range
     from records
     cross join limits
     group by records.snapshot_id, records.series_id, records.price_basis
 
 ),
 
--- One row per offer. Amounts out of range are nulled here, before arithmetic that they would overflow.
+-- Amounts out of range are nulled before any arithmetic that they would overflow.
+usable_components as (
+
+    select
+        *,
+        case when not is_out_of_range then price_amount end as usable_amount
+    from components
+
+),
+
+-- One row per offer.
 offers as (
 
     select
         snapshot_id,
         series_id,
         min(first_record_number) as first_record_number,
-        max(case when price_basis = 'instance_hour' and not is_out_of_range then price_amount end) as hourly_amount,
-        max(case when price_basis = 'gpu_hour' and not is_out_of_range then price_amount end) as gpu_hour_amount,
-        max(case when price_basis = 'instance_upfront' and not is_out_of_range then price_amount end) as upfront_amount,
-        max(case when price_basis = 'instance_term_total' and not is_out_of_range then price_amount end)
-            as term_total_amount,
-        count(case when price_basis <> 'instance_upfront' and price_amount is not null then 1 end) as running_price_count,
+        max(case when price_basis = 'instance_hour' then usable_amount end) as hourly_amount,
+        max(case when price_basis = 'gpu_hour' then usable_amount end) as gpu_hour_amount,
+        max(case when price_basis = 'instance_upfront' then usable_amount end) as upfront_amount,
+        max(case when price_basis = 'instance_term_total' then usable_amount end) as term_total_amount,
+        count(case when price_basis <> 'instance_upfront' then price_amount end) as running_price_count,
         max(announced_price_amount) as announced_price_amount,
         min(announced_at) as announced_at,
         count(price_amount) = 0 as is_only_announced,
-        count(case when price_amount is not null and price_basis is null then 1 end) > 0 as has_unknown_unit,
-        count(case when price_amount is not null and not is_declared_currency then 1 end) > 0 as has_other_currency,
+        count(case when price_basis is null then price_amount end) > 0 as has_unknown_unit,
+        count(case when not is_declared_currency then price_amount end) > 0 as has_other_currency,
         count(case when is_out_of_range then 1 end) > 0 as has_amount_out_of_range,
         count(case when price_amount <> max_price_amount then 1 end) > 0 or min(offer_id) <> max(offer_id)
             as has_conflict
-    from components
+    from usable_components
     group by snapshot_id, series_id
 
 ),
@@ -90,7 +99,6 @@ described_offers as (
         first_records.instance_type,
         first_records.price_key,
         first_records.region,
-        first_records.zone,
         first_records.operating_system,
         first_records.tenancy,
         first_records.pricing_model,
@@ -105,7 +113,6 @@ described_offers as (
         first_records.term_raw,
         first_records.price_unit_raw,
         first_records.price_currency,
-        first_records.is_available,
         first_records.source_url,
         first_records.effective_at,
         first_records.fetched_at,
@@ -158,7 +165,8 @@ split_offers as (
         end as upfront_usd_per_instance,
         case
             when payment_option = 'all_upfront' then upfront_amount is not null
-            when payment_option = 'partial_upfront' then upfront_amount is not null and hourly_amount is not null
+            when payment_option = 'partial_upfront'
+                then upfront_amount is not null and hourly_amount is not null
             else coalesce(hourly_amount, gpu_hour_amount, term_total_amount) is not null
         end as is_complete,
         case
@@ -220,7 +228,6 @@ final as (
         instance_type,
         price_key,
         region,
-        zone,
         operating_system,
         tenancy,
         gpu_model,
@@ -245,14 +252,16 @@ final as (
         end as price_basis,
         price_unit_raw,
         price_currency,
-        -- What the source states: the recurring amount where there is one, else the total or upfront amount.
+        -- What the source states: the recurring amount where there is one, else the total or upfront
+        -- amount.
         case
             when hourly_amount > 0 or coalesce(upfront_amount, term_total_amount) is null
                 then coalesce(hourly_amount, gpu_hour_amount)
             else coalesce(upfront_amount, term_total_amount)
         end as price_amount,
-        case when price_null_reason is null then cast(unchecked_price_usd_per_instance_hour as decimal(18, 8)) end
-            as price_usd_per_instance_hour,
+        case
+            when price_null_reason is null then cast(unchecked_price_usd_per_instance_hour as decimal(18, 8))
+        end as price_usd_per_instance_hour,
         -- A fraction of a GPU has no price per GPU: it cannot be bought by the GPU.
         case
             when price_null_reason is null and gpu_count >= 1
@@ -267,7 +276,6 @@ final as (
         price_null_reason,
         announced_price_amount,
         announced_at,
-        is_available,
         source_url,
         effective_at,
         fetched_at

@@ -1,5 +1,5 @@
--- A pull that finds nothing new confirms the snapshot before it; together they are one period. Refused and failed pulls
--- say nothing about prices and are left out: what was in force stays in force and grows older.
+-- A pull that finds nothing new confirms the snapshot before it; together they are one period. Refused and
+-- failed pulls say nothing about prices and are left out: what was in force stays in force and grows older.
 
 with fetches as (
 
@@ -7,7 +7,8 @@ with fetches as (
 
 ),
 
--- Guards against an unchanged pull that names a snapshot without records: every series would look withdrawn.
+-- Guards against an unchanged pull that names a snapshot without records: every series would look
+-- withdrawn.
 loaded_snapshots as (
 
     select distinct snapshot_id from fetches
@@ -67,7 +68,8 @@ periods as (
         max(fetched_at) as seen_until_at,
         min(
             case
-                when fetched_at >= seen_from_at + interval '{{ price_confirmation_hours() }}' hour then fetched_at
+                when fetched_at >= seen_from_at + interval '{{ price_confirmation_hours() }}' hour
+                    then fetched_at
             end
         ) as confirmed_at
     from dated_sightings

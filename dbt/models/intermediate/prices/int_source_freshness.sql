@@ -1,5 +1,5 @@
-{#- Usage files have no threshold of their own in the ledger. Two days: a serving log that rotates daily is written again
-    within one, and a weekend without traffic still writes scrapes. -#}
+{#- Usage files have no threshold of their own in the ledger. Two days: a serving log that rotates daily is
+    written again within one, and a weekend without traffic still writes scrapes. -#}
 {% set usage_stale_after_hours = 48 %}
 
 with run as (
@@ -80,22 +80,24 @@ last_successes as (
 
 ),
 
+rejects_by_reason as (
+
+    select
+        source,
+        snapshot_id,
+        reason || ' (' || cast(sum(rejected_count) as varchar) || ')' as reason
+    from rejects
+    group by source, snapshot_id, reason
+
+),
+
 reject_reasons as (
 
     select
         source,
         snapshot_id,
-        {{ dbt.listagg("reason || ' (' || cast(rejected_count as varchar) || ')'", "', '", "order by rejected_count desc, reason") }}
-            as reasons
-    from (
-        select
-            source,
-            snapshot_id,
-            reason,
-            sum(rejected_count) as rejected_count
-        from rejects
-        group by source, snapshot_id, reason
-    ) as rejects_by_reason
+        {{ dbt.listagg("reason", "', '", "order by reason") }} as reasons
+    from rejects_by_reason
     group by source, snapshot_id
 
 ),
@@ -115,9 +117,13 @@ datasets as (
                 '; ',
                 case
                     when attempts.outcome in ('refused', 'failed')
-                        then attempts.dataset || ' ' || attempts.outcome || ': ' || coalesce(attempts.message, 'no reason given')
+                        then
+                            attempts.dataset || ' ' || attempts.outcome
+                            || coalesce(': ' || attempts.message, ' without a reason')
                 end,
-                case when last_successes.last_success_at is null then attempts.dataset || ' was never loaded' end,
+                case
+                    when last_successes.last_success_at is null then attempts.dataset || ' was never loaded'
+                end,
                 attempts.dataset || ' rejected ' || reject_reasons.reasons
             ),
             ''
@@ -141,8 +147,8 @@ datasets as (
 
 ),
 
--- A dataset counts while it is asked for: a region that was taken out of the ledger is not attempted any more and would
--- otherwise keep its source stale for ever.
+-- A dataset counts while it is asked for: a region that was taken out of the ledger is not attempted any
+-- more and would otherwise keep its source stale for ever.
 current_datasets as (
 
     select
@@ -183,6 +189,7 @@ ranked_files as (
 
     select
         *,
+        file_path || ' ' || status || ': ' || message as complaint,
         row_number() over (partition by source_name order by loaded_at desc, file_path desc) as file_rank
     from usage_files
 
@@ -191,17 +198,17 @@ ranked_files as (
 usage_status as (
 
     select
-        usage_routes.source_name as source,
+        usage_routes.source_name,
         'usage' as kind,
         {{ usage_stale_after_hours }} as stale_after_hours,
-        -- When the source last wrote, not when its files were read: a rebuilt warehouse must not look fresh.
+        -- When the source last wrote, not when its files were read: a rebuilt warehouse must not look
+        -- fresh.
         max(case when ranked_files.status <> 'refused' then ranked_files.modified_at end) as last_success_at,
         false as has_missing_part,
         max(case when ranked_files.file_rank = 1 then ranked_files.status end) as last_outcome,
         sum(ranked_files.record_count) as row_count,
         sum(ranked_files.rejected_count) as rejected_row_count,
-        {{ dbt.listagg("ranked_files.file_path || ' ' || ranked_files.status || ': ' || ranked_files.message", "'; '", "order by ranked_files.file_path") }}
-            as message
+        {{ dbt.listagg("ranked_files.complaint", "'; '", "order by ranked_files.file_path") }} as message
     from usage_routes
     left join ranked_files on usage_routes.source_name = ranked_files.source_name
     group by usage_routes.source_name
@@ -233,15 +240,15 @@ final as (
         kind,
         last_success_at,
         age_hours,
+        last_outcome,
+        stale_after_hours,
+        cast(row_count as bigint) as row_count,
+        cast(rejected_row_count as bigint) as rejected_row_count,
         case
             when last_success_at is null then 'never'
             when has_missing_part or age_hours > stale_after_hours then 'stale'
             else 'fresh'
         end as status,
-        last_outcome,
-        cast(row_count as bigint) as row_count,
-        cast(rejected_row_count as bigint) as rejected_row_count,
-        stale_after_hours,
         coalesce(
             message,
             case when last_success_at is null then 'nothing was read from this source yet' end

@@ -5,8 +5,10 @@
     meta={"window_column": "scraped_at"},
 ) }}
 
--- A counter is known only through differences. What counts as the previous scrape must not depend on which days a run
--- rebuilds, so a scrape more than a week back is no predecessor, and a run reads a week more than it writes.
+-- depends_on: {{ ref('stg_ledger__run') }}
+-- A counter is known only through differences. What counts as the previous scrape must not depend on which
+-- days a run rebuilds, so a scrape more than a week back is no predecessor, and a run reads a week more than
+-- it writes.
 {%- set look_back_hours = 168 %}
 {%- set first_scrape_hours = 3 %}
 {%- set series = "source_name, replica_key, engine, model_name, metric_name, label_value" %}
@@ -20,8 +22,8 @@ with samples as (
 
 ),
 
--- One row per series and instant. Duplicates that disagree (two files with one scrape time) leave the larger value:
--- a counter only grows, so the smaller one is older.
+-- One row per series and instant. Duplicates that disagree (two files with one scrape time) leave the larger
+-- value: a counter only grows, so the smaller one is older.
 ranked as (
 
     select

@@ -1,4 +1,5 @@
--- Two requests that overlap on one replica keep it busy once: intervals are merged before they are cut into hours.
+-- Two requests that overlap on one replica keep it busy once: intervals are merged before they are cut into
+-- hours.
 
 with requests as (
 

@@ -63,7 +63,8 @@ gateway_hours as (
 
 ),
 
--- A request that started in an earlier hour keeps the replica busy in an hour in which none started: zero tokens, known.
+-- A request that started in an earlier hour keeps the replica busy in an hour in which none started: zero
+-- tokens, known.
 gateway_keys as (
 
     select
@@ -112,8 +113,8 @@ engine_rows as (
         deployment,
         usage_hour_at,
         'engine_counters' as usage_basis,
-        -- Never below zero: hits are counted when a request is scheduled, its prompt when it is done, so inside one hour
-        -- hits may run ahead. The prompt counter is the volume.
+        -- Never below zero: hits are counted when a request is scheduled, its prompt when it is done, so
+        -- inside one hour hits may run ahead. The prompt counter is the volume.
         case
             when has_tokens then prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens)
         end as input_tokens,
@@ -189,11 +190,8 @@ final as (
         ) as total_tokens,
         basis_rows.request_count,
         -- Of the successful requests of a gateway hour, the share that says how many tokens it used.
-        cast(
-            {{ ratio(
-                "basis_rows.request_count - basis_rows.missing_token_count", "basis_rows.request_count"
-            ) }} as decimal(9, 8)
-        ) as token_reported_ratio,
+        {{ share_ratio("basis_rows.request_count - basis_rows.missing_token_count", "basis_rows.request_count") }}
+            as token_reported_ratio,
         cast(basis_rows.prefill_seconds as decimal(28, 6)) as prefill_seconds,
         cast(basis_rows.decode_seconds as decimal(28, 6)) as decode_seconds,
         basis_rows.replica_count,

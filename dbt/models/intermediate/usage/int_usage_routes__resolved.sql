@@ -37,8 +37,8 @@ names as (
 
 ),
 
--- May multiply rows: several routes can fit one name. The public name wins over the served one, the served one over its
--- tail after the provider's prefix (hosted_vllm/acme/qwen3-32b is qwen3-32b), anything over '*'.
+-- May multiply rows: several routes can fit one name. The public name wins over the served one, the served
+-- one over its tail after the provider's prefix (hosted_vllm/acme/qwen3-32b is qwen3-32b), anything over '*'.
 fitting as (
 
     select

@@ -40,20 +40,13 @@ used_hours as (
         usage_hours.request_count,
         usage_hours.prefill_seconds,
         usage_hours.decode_seconds,
-        cast(
-            least(
-                {{ ratio("usage_hours.active_replica_seconds", "deployment_hours.allocated_replica_seconds") }}, 1
-            ) as decimal(9, 8)
-        ) as utilization_ratio,
+        {{ share_ratio("usage_hours.active_replica_seconds", "deployment_hours.allocated_replica_seconds") }}
+            as utilization_ratio,
         case usage_hours.usage_basis
             when 'engine_counters'
-                then cast(
-                    least(
-                        {{ ratio(
-                            "usage_hours.observed_replica_seconds", "deployment_hours.allocated_replica_seconds"
-                        ) }}, 1
-                    ) as decimal(9, 8)
-                )
+                then {{ share_ratio(
+                    "usage_hours.observed_replica_seconds", "deployment_hours.allocated_replica_seconds"
+                ) }}
             else usage_hours.token_reported_ratio
         end as usage_coverage_ratio
     from deployment_hours
@@ -115,7 +108,8 @@ joined as (
 
 ),
 
--- The engine does not know how its GPU is paid for: tokens follow GPU-hours, categories in the order of their names.
+-- The engine does not know how its GPU is paid for: tokens follow GPU-hours, categories in the order of their
+-- names.
 allocated as (
 
     select

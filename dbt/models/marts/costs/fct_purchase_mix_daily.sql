@@ -138,8 +138,8 @@ final as (
                     then on_demand_equivalent_cost_usd - effective_cost_usd - unused_commitment_cost_usd
             end as decimal(38, 10)
         ) as savings_usd,
-        cast({{ ratio("coalesce(all_used_gpu_hours, 0)", "all_gpu_hours") }} as decimal(9, 8)) as coverage_ratio,
-        cast({{ ratio("all_used_gpu_hours", "all_committed_gpu_hours") }} as decimal(9, 8))
+        {{ share_ratio("coalesce(all_used_gpu_hours, 0)", "all_gpu_hours") }} as coverage_ratio,
+        {{ share_ratio("all_used_gpu_hours", "all_committed_gpu_hours") }}
             as commitment_utilization_ratio,
         is_fully_priced,
         case

@@ -42,7 +42,8 @@ scoped as (
 
 ),
 
--- Unit costs divide what is priced by the tokens of what is priced: tokens whose cost is unknown would make them cheaper.
+-- Unit costs divide what is priced by the tokens of what is priced: tokens whose cost is unknown would make
+-- them cheaper.
 daily as (
 
     select
@@ -114,7 +115,8 @@ input_split as (
 
     select
         *,
-        -- Null where no source counts cached tokens: they are among the input tokens then, and so is their cost.
+        -- Null where no source counts cached tokens: they are among the input tokens then, and so is their
+        -- cost.
         case
             when is_divisible and cached_input_burden is not null
                 then coalesce(
@@ -163,10 +165,10 @@ final as (
             when is_phase_measured then 'measured_phase_seconds'
             else 'default_weights'
         end as split_basis,
-        cast(least({{ ratio("active_gpu_hours", "observed_gpu_hours") }}, 1) as decimal(9, 8)) as utilization_ratio,
-        cast(least({{ ratio("covered_gpu_hours", "gpu_hours") }}, 1) as decimal(9, 8)) as usage_coverage_ratio,
+        {{ share_ratio("active_gpu_hours", "observed_gpu_hours") }} as utilization_ratio,
+        {{ share_ratio("covered_gpu_hours", "gpu_hours") }} as usage_coverage_ratio,
         is_fully_priced,
-        cast(least({{ ratio("coalesce(priced_gpu_hours, 0)", "gpu_hours") }}, 1) as decimal(9, 8))
+        {{ share_ratio("coalesce(priced_gpu_hours, 0)", "gpu_hours") }}
             as priced_gpu_hours_ratio,
         priced_total_tokens,
         case

@@ -32,7 +32,9 @@ unpriced_observations as (
         observations.next_seen_from_at,
         min(observations.seen_from_at) over (partition by observations.series_id) as first_seen_at,
         max(observations.seen_until_at) over (partition by observations.series_id) as last_seen_at,
-        row_number() over (partition by observations.series_id order by observations.period_number desc) as recency
+        row_number() over (
+            partition by observations.series_id order by observations.period_number desc
+        ) as recency
     from observations
     left join accepted_series on observations.series_id = accepted_series.series_id
     where accepted_series.series_id is null

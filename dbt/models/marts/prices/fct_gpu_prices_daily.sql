@@ -38,8 +38,12 @@ days as (
 
     select * from {{ ref("int_price_days") }}
     {% if is_incremental() -%}
-    -- Days after the last one written are added even where they lie before the window: a run may have been missed.
-    where is_in_window or price_date > (select coalesce(max(written.price_date), '1970-01-01') from {{ this }} as written)
+        -- A run may have been missed: days after the last one written are added even before the window.
+        where
+            is_in_window
+            or price_date > (
+                select coalesce(max(written.price_date), '1970-01-01') from {{ this }} as written
+            )
     {%- endif %}
 
 ),
@@ -50,7 +54,8 @@ first_day as (
 
 ),
 
--- One row per series and day on which its price was seen; all sightings before the first day fold into that one.
+-- One row per series and day on which its price was seen; sightings before the first day fold into that
+-- one.
 sightings as (
 
     select
@@ -65,19 +70,19 @@ sightings as (
 
 ),
 
--- One row per series and day: validity intervals of a series do not overlap (see assert_price_intervals_do_not_overlap).
+-- One row per series and day, since the validity intervals of a series do not overlap.
 prices_per_day as (
 
     select
+        prices.*,
         days.price_date,
-        days.measured_at,
-        prices.*
+        days.measured_at
     from days
     inner join prices
         on
-            {{ day_of("prices.first_seen_at") }} <= days.price_date
-            and prices.valid_from_at < days.day_end_at
-            and (prices.valid_to_at is null or prices.valid_to_at >= days.day_end_at)
+            days.price_date >= {{ day_of("prices.first_seen_at") }}
+            and days.day_end_at > prices.valid_from_at
+            and (days.day_end_at <= prices.valid_to_at or prices.valid_to_at is null)
 
 ),
 
@@ -127,12 +132,12 @@ final as (
         aged_prices.price_usd_per_gpu_hour,
         aged_prices.price_usd_per_instance_hour,
         aged_prices.price_null_reason,
-        {{ day_of("aged_prices.last_sighted_at") }} < aged_prices.price_date as is_carried_forward,
         aged_prices.age_hours,
-        coalesce(aged_prices.age_hours > freshness.stale_after_hours, false) as is_stale,
         aged_prices.last_sighted_at as last_seen_at,
         aged_prices.valid_from_at,
-        aged_prices.snapshot_id
+        aged_prices.snapshot_id,
+        {{ day_of("aged_prices.last_sighted_at") }} < aged_prices.price_date as is_carried_forward,
+        coalesce(aged_prices.age_hours > freshness.stale_after_hours, false) as is_stale
     from aged_prices
     left join freshness on aged_prices.source = freshness.source
 

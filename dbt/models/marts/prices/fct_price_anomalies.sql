@@ -29,15 +29,17 @@ final as (
         ratio,
         measure,
         likely_cause,
-        case
-            when action = 'quarantined'
-                then subject || ': ' || explanation || ' Held back: the last accepted price, if there is one, stays in force.'
-            else subject || ': ' || explanation
-        end as details,
         is_open,
         first_seen_at,
         last_seen_at,
-        snapshot_id
+        snapshot_id,
+        case
+            when action = 'quarantined'
+                then
+                    subject || ': ' || explanation
+                    || ' Held back: the last accepted price, if there is one, stays in force.'
+            else subject || ': ' || explanation
+        end as details
     from findings
 
 )

@@ -4,7 +4,8 @@ with source as (
 
 ),
 
--- Shippers deliver at least once and LiteLLM itself writes double rows (BerriAI/litellm#15740): the first row stays.
+-- Shippers deliver at least once and LiteLLM itself writes double rows (BerriAI/litellm#15740): the first row
+-- stays.
 numbered as (
 
     select

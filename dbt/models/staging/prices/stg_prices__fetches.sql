@@ -12,14 +12,14 @@ final as (
         dataset,
         snapshot_id,
         outcome,
-        outcome in ('loaded', 'unchanged') as is_success,
         origin,
         record_count,
         rejected_count,
         skipped_count,
         source_url,
         message,
-        fetched_at
+        fetched_at,
+        outcome in ('loaded', 'unchanged') as is_success
     from source
 
 )

@@ -1,5 +1,6 @@
--- Words are given their meaning here and only here: what each source calls a purchase option, a term, a unit, a region.
--- A word that the seeds do not list leaves a null, which becomes a finding; it is never guessed.
+-- Words are given their meaning here and only here: what each source calls a purchase option, a term, a
+-- unit, a region. A word that the seeds do not list leaves a null, which becomes a finding; it is never
+-- guessed.
 
 with source as (
 
@@ -74,7 +75,7 @@ final as (
         source.gpu_name_raw,
         source.gpu_count_raw,
         coalesce(region_names.region, source.region_raw) as region,
-        source.zone_raw as zone,
+        source.zone_raw as zone_name,
         source.operating_system_raw as operating_system,
         source.tenancy_raw as tenancy,
 

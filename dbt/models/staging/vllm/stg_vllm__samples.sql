@@ -1,4 +1,5 @@
--- Names changed over vLLM's releases (0.6 to 0.33): each exposed name gets the ledger's own here and only here.
+-- Names changed over vLLM's releases (0.6 to 0.33): each exposed name gets the ledger's own here and only
+-- here.
 
 with source as (
 
@@ -29,7 +30,8 @@ final as (
             else 'other'
         end as usage_metric,
 
-        -- A decimal, because sums of doubles depend on the order of rows; counters are whole, times keep microseconds.
+        -- A decimal, because sums of doubles depend on the order of rows; counters are whole, times keep
+        -- microseconds.
         cast(value as decimal(28, 6)) as counter_value,
 
         scraped_at,
