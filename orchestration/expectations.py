@@ -70,7 +70,7 @@ def check_batch(frame: "pd.DataFrame", rules: tuple[Rule, ...]) -> list[str]:
         rules: PRICE_RULES or USAGE_RULES.
     """
     import great_expectations as gx
-    from great_expectations.expectations.core import ExpectColumnValuesToBeBetween
+    from great_expectations.expectations.core.expect_column_values_to_be_between import ExpectColumnValuesToBeBetween
 
     expectations = [
         ExpectColumnValuesToBeBetween(

@@ -12,7 +12,8 @@ import duckdb
 
 from orchestration.settings import Settings
 from orchestration.warehouse import LoadResult, known_fetches, load_price_entry
-from scrapers.errors import ScrapeError
+from scrapers.errors import DamagedLandingError, ScrapeError
+from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
 from scrapers.prices.base import pull
 from scrapers.prices.registry import PRICE_SOURCES
@@ -30,14 +31,22 @@ def land_bundled(settings: Settings, name: str) -> int:
     A bundled file is `<folder>/<source>/<dataset>/<YYYYMMDDTHHMMSSZ>.<ext>`: its name says when the prices were true.
     """
     landing = Landing(settings.landing_dir)
-    known = {(entry.dataset, entry.fetched_at) for entry in landing.entries(name) if entry.origin is Origin.BUNDLED}
+    known = {
+        (entry.dataset, entry.fetched_at)
+        for entry in landing.entries(name, damaged=[])
+        if entry.origin is Origin.BUNDLED
+    }
     new = 0
     for folder in settings.ledger.prices.bundled:
         for path in sorted((settings.root / folder / name).glob("*/*")):
             fetched_at = _file_time(path)
             if fetched_at is None or (path.parent.name, fetched_at) in known:
                 continue
-            landing.land_files(name, path.parent.name, [path], fetched_at, Origin.BUNDLED)
+            try:
+                landing.land_files(name, path.parent.name, [path], fetched_at, Origin.BUNDLED)
+            except ScrapeError as error:
+                logger.warning("bundled snapshot passed over: %s", error)
+                continue
             new += 1
     return new
 
@@ -45,9 +54,11 @@ def land_bundled(settings: Settings, name: str) -> int:
 def pull_live(settings: Settings, name: str, *, now: datetime) -> list[LandedEntry]:
     """Asks source `name` for each of its datasets; a dataset that fails lands as a failure and stops nothing."""
     landing = Landing(settings.landing_dir)
+    landing.remove_leftovers()
     options = settings.source_options(name)
     source = PRICE_SOURCES[name]
-    return [pull(source, dataset, options, landing, now=now) for dataset in source.datasets(options)]
+    client = HttpClient(source.hosts(options), contact=settings.ledger.prices.contact)
+    return [pull(source, dataset, options, landing, now=now, client=client) for dataset in source.datasets(options)]
 
 
 def land_replay(settings: Settings, name: str, dataset: str, files: list[Path], fetched_at: datetime) -> LandedEntry:
@@ -61,8 +72,13 @@ def load_landed(
     """Loads the landed entries of source `name` that the warehouse does not hold yet, oldest first."""
     landing = Landing(settings.landing_dir)
     known = known_fetches(con, name)
-    results = []
-    for entry in landing.entries(name):
+    damaged: list[DamagedLandingError] = []
+    entries = landing.entries(name, damaged=damaged)
+    results = [
+        LoadResult(outcome="refused", fetch_id=name, record_count=0, rejected_count=0, message=str(error))
+        for error in damaged
+    ]
+    for entry in entries:
         if entry.entry_id in known:
             continue
         parsed, unreadable = _parse(landing, entry)

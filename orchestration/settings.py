@@ -91,8 +91,9 @@ class PriceSourceSection(_Section):
 
 
 class PricesSection(_Section):
-    """`prices`: which sources to pull, and dated snapshots to start from."""
+    """`prices`: which sources to pull, whom they may write to about it, and dated snapshots to start from."""
 
+    contact: Annotated[str, Field(max_length=100, pattern=r"^[\x20-\x7e]+$")] | None = None
     bundled: tuple[Path, ...] = ()
     stale_after_hours: int = Field(default=48, ge=1)
     sources: dict[str, PriceSourceSection] = Field(default_factory=dict)

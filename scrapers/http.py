@@ -71,10 +71,13 @@ class Response(Generic[_T]):
 class _RetryError(Exception):
     """One attempt failed in a way that the next may not. `error` is what to raise when there is no next."""
 
-    def __init__(self, error: ScrapeError, *, wait_seconds: float | None = None) -> None:
+    def __init__(
+        self, error: ScrapeError, *, wait_seconds: float | None = None, max_attempts: int | None = None
+    ) -> None:
         super().__init__(str(error))
         self.error = error
         self.wait_seconds = wait_seconds
+        self.max_attempts = max_attempts
 
 
 @dataclass(slots=True)
@@ -177,9 +180,10 @@ class HttpClient:
                 )
             except _RetryError as failure:
                 wait = self._backoff(attempt) if failure.wait_seconds is None else failure.wait_seconds
-                if attempt == self.max_attempts or self.clock() + wait > self._deadline:
+                most = min(self.max_attempts, failure.max_attempts or self.max_attempts)
+                if attempt >= most or self.clock() + wait > self._deadline:
                     error = type(failure.error)(
-                        f"{failure.error}; gave up after {attempt} of {self.max_attempts} tries"
+                        f"{failure.error}; gave up after {attempt} of {most} tries"
                     )
                     raise error from failure.__cause__
                 _log.info("try %d of %d: %s; next in %.1f s", attempt, self.max_attempts, failure.error, wait)
@@ -246,7 +250,10 @@ class HttpClient:
         except ValueError as error:
             raise PermanentError(f"{place}: not a usable address ({one_line(error)})") from error
         except OSError as error:
-            raise _RetryError(TransientError(f"{place}: the host name cannot be resolved; check DNS")) from error
+            # Names that do not resolve are this machine's trouble far more often than a hiccup: without network, five
+            # tries for each of five datasets would hold up the day by two minutes.
+            unresolved = TransientError(f"{place}: the host name cannot be resolved; check the network and DNS")
+            raise _RetryError(unresolved, max_attempts=2) from error
         for *_, address in found:
             _check_ip(str(address[0]), host, private_network=self.private_network)
 

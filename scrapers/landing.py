@@ -226,9 +226,21 @@ class Landing:
         """Return an empty stage, to be used as a context manager."""
         return Stage(self.root, source, dataset, fetched_at=fetched_at, origin=origin)
 
-    def entries(self, source: str, dataset: str | None = None) -> list[LandedEntry]:
-        """Return all attempts of a source, oldest first."""
-        found = [_read_entry(path) for path in self._paths(source, dataset)]
+    def entries(
+        self, source: str, dataset: str | None = None, *, damaged: list[DamagedLandingError] | None = None
+    ) -> list[LandedEntry]:
+        """Return all attempts of a source, oldest first.
+
+        A directory that cannot be read raises, unless `damaged` is given: then it is noted there and passed over.
+        """
+        found = []
+        for path in self._paths(source, dataset):
+            try:
+                found.append(_read_entry(path))
+            except DamagedLandingError as error:
+                if damaged is None:
+                    raise
+                damaged.append(error)
         return sorted(found, key=lambda entry: (entry.fetched_at, entry.entry_id))
 
     def latest_snapshot(self, source: str, dataset: str) -> LandedEntry | None:

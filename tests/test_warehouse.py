@@ -165,6 +165,19 @@ def test_bundled_snapshots_land_once_with_the_time_of_their_name(settings: Setti
     assert (entry.fetched_at, str(entry.origin)) == (datetime(2026, 10, 1, 14, 18, 5, tzinfo=UTC), "bundled")
 
 
+def test_one_damaged_landing_folder_is_told_and_the_rest_loads(settings: Settings) -> None:
+    replay(settings, oci_answer({"B109479": 3.5}), DAY)
+    (envelope,) = settings.landing_dir.rglob("envelope.json")
+    envelope.write_text("{")
+    settings.warehouse_path.unlink()
+    result = replay(settings, oci_answer({"B109479": 3.4}), DAY + timedelta(days=1))
+    assert result.outcome == "loaded"
+    with Warehouse(settings.warehouse_path).connect() as con:
+        (damaged,) = load_landed(con, settings, "oci")
+    assert damaged.outcome == "refused"
+    assert "Restore the directory from a backup, or remove it" in str(damaged.message)
+
+
 def test_truncated_warehouse_is_noticed_and_set_aside(settings: Settings) -> None:
     """DuckDB opens a file whose write-ahead log was cut without a word: only the manifest outside tells."""
     replay(settings, oci_answer({"B109479": 3.5}), DAY)

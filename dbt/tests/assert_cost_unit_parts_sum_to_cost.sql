@@ -6,5 +6,5 @@ select
     pricing_category
 from {{ ref("fct_unit_costs_daily") }}
 where
-    (output_cost_usd is not null and input_cost_usd + coalesce(cached_input_cost_usd, 0) + output_cost_usd <> cost_usd)
+    input_cost_usd + coalesce(cached_input_cost_usd, 0) + output_cost_usd <> cost_usd
     or least(input_cost_usd, cached_input_cost_usd, output_cost_usd) < 0

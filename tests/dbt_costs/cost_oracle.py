@@ -93,9 +93,7 @@ def engine_usage(world: World) -> dict[tuple[str, datetime], Row]:
             else:
                 start_before = before["series_created_at"] or before["process_started_at"]
                 is_new = sample["value"] < before["value"] or (
-                    start is not None
-                    and start_before is not None
-                    and abs(start - start_before) > timedelta(seconds=1)
+                    start is not None and start_before is not None and abs(start - start_before) > timedelta(seconds=1)
                 )
                 if is_new:
                     window_start, delta = before["scraped_at"], Fraction(sample["value"])
@@ -503,9 +501,7 @@ def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[An
         parts: dict[str, Fraction | None] = {"input": None, "cached_input": None, "output": None}
         if sums["cost_usd"] is not None and sums["total_tokens"]:
             cost = Fraction(sums["cost_usd"])
-            burden = {
-                name: Fraction(weights[name]) * Fraction(sums[f"{name}_tokens"] or 0) for name in parts
-            }
+            burden = {name: Fraction(weights[name]) * Fraction(sums[f"{name}_tokens"] or 0) for name in parts}
             phases = (sums["prefill_seconds"] or 0) + (sums["decode_seconds"] or 0)
             if phases:
                 parts["output"] = cost * Fraction(sums["decode_seconds"]) / Fraction(phases)
@@ -521,7 +517,9 @@ def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[An
         for name, part in parts.items():
             row_out[f"{name}_cost_usd"] = part
             tokens = sums[f"{name}_tokens"]
-            row_out[f"cost_usd_per_million_{name}_tokens"] = part * 10**6 / int(tokens) if part is not None and tokens else None
+            row_out[f"cost_usd_per_million_{name}_tokens"] = (
+                part * 10**6 / int(tokens) if part is not None and tokens else None
+            )
         for column, divisor, factor in (
             ("cost_usd_per_million_total_tokens", "total_tokens", 10**6),
             ("cost_usd_per_request", "request_count", 1),
@@ -534,7 +532,9 @@ def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[An
         seen = [row for row in rows if row["utilization_ratio"] is not None and row["gpu_hours"] is not None]
         held = sum((Fraction(row["gpu_hours"]) for row in seen), Fraction(0))
         row_out["utilization_ratio"] = (
-            sum(Fraction(row["gpu_hours"]) * Fraction(row["utilization_ratio"]) for row in seen) / held if held else None
+            sum(Fraction(row["gpu_hours"]) * Fraction(row["utilization_ratio"]) for row in seen) / held
+            if held
+            else None
         )
         result[key] = row_out
     return result

@@ -116,11 +116,14 @@ def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decim
     ]
     east = {"region": "us-east-1"}
     world.prices = [
-        price("aws", "p5.48xlarge", "on_demand", "8", "55.04", "2026-09-20T06:00", valid_to_at="2026-10-02T06:10", **east),
-        price("aws", "p5.48xlarge", "on_demand", "8", "60.13", "2026-10-02T06:10", valid_to_at="2026-10-03T06:10", **east),
+        price("aws", "p5.48xlarge", "on_demand", "8", "55.04", "2026-09-20T06:00",
+              valid_to_at="2026-10-02T06:10", **east),
+        price("aws", "p5.48xlarge", "on_demand", "8", "60.13", "2026-10-02T06:10",
+              valid_to_at="2026-10-03T06:10", **east),
         price("aws", "p5.48xlarge", "on_demand", "8", "1.0", "2026-09-20T06:00", region="us-west-2"),
         # Vanished from the feed at noon: carried forward from then on.
-        price("aws", "p5.48xlarge", "spot", "8", "21.98765432", "2026-09-30T06:00", valid_to_at="2026-10-01T12:00", **east),
+        price("aws", "p5.48xlarge", "spot", "8", "21.98765432", "2026-09-30T06:00",
+              valid_to_at="2026-10-01T12:00", **east),
         # Not pulled since: stale after 48 hours.
         price("azure", "Standard_ND96isr_H100_v5", "on_demand", "8", "98.32", "2026-09-25T00:00",
               region="eastus", last_seen_at="2026-10-01T04:30"),
@@ -143,7 +146,8 @@ def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decim
     world.routes = [
         {"source_name": name, "kind": "vllm_metrics", "model_match": "*", "deployment": deployment}
         for name, deployment in (
-            ("m-chat", "chat"), ("m-chat-b", "chat-b"), ("m-shape", "shape"), ("m-mystery", "mystery"), ("m-owned", "owned"),
+            ("m-chat", "chat"), ("m-chat-b", "chat-b"), ("m-shape", "shape"), ("m-mystery", "mystery"),
+            ("m-owned", "owned"),
         )
     ] + [
         {"source_name": "gw", "kind": "litellm", "model_match": match, "deployment": deployment}

@@ -104,9 +104,9 @@ def test_the_world_contains_its_traps(world: World, built: CostWarehouse) -> Non
     bases = built.query("select delta_basis, count(*) as n from intermediate.int_counter_deltas group by 1")
     assert {row["delta_basis"] for row in bases} == {"increase", "reset", "first_scrape", "baseline"}
     assert built.query("select count(*) as n from intermediate.int_counter_deltas where is_gap")[0]["n"] > 0
-    assert built.query(
-        "select count(*) as n from intermediate.int_counter_deltas where has_disagreeing_duplicates"
-    )[0]["n"]
+    assert built.query("select count(*) as n from intermediate.int_counter_deltas where has_disagreeing_duplicates")[0][
+        "n"
+    ]
     rows = costs_hourly(world).values()
     assert {row["null_reason"] for row in rows} == {
         None, "no_usage_source", "unknown_gpu_count", "no_spot_price", "no_on_demand_price"
@@ -217,7 +217,9 @@ def test_recorded_scrapes_give_the_true_increase_over_a_restart(
         as_of_date=day,
         deployments=[entry(0, "tiny", LLAMA, "aws", "p5.48xlarge", valid_from_at="2026-11-23T00:00")],
         routes=[{"source_name": "m", "kind": "vllm_metrics", "model_match": "*", "deployment": "tiny"}],
-        prices=[price("aws", "p5.48xlarge", "on_demand", "8", "16", "2026-11-01T00:00", last_seen_at="2026-11-24T00:00")],
+        prices=[
+            price("aws", "p5.48xlarge", "on_demand", "8", "16", "2026-11-01T00:00", last_seen_at="2026-11-24T00:00")
+        ],
     )
     warehouse = new_warehouse(tmp_path / "w.duckdb", target_dir, world)
     warehouse.replace("raw.vllm_samples", [row for page in pages for row in parse_page(page)])
@@ -249,7 +251,7 @@ def test_recorded_scrapes_give_the_true_increase_over_a_restart(
 def parse_page(page: Path) -> list[Row]:
     """The series of one recorded scrape that the pipeline keeps, as rows of raw.vllm_samples."""
     scraped_at = datetime.strptime(page.stem, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    line = re.compile(r'^(?P<name>[\w:]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$')
+    line = re.compile(r"^(?P<name>[\w:]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
     label = re.compile(r'(\w+)="([^"]*)"')
     read = []
     for text in page.read_text().splitlines():
@@ -257,8 +259,15 @@ def parse_page(page: Path) -> list[Row]:
             read.append((found["name"], dict(label.findall(found["labels"] or "")), float(found["value"])))
     values = {(name, tuple(sorted(labels.items()))): value for name, labels, value in read}
     epoch = at("1970-01-01T00:00")
-    wanted = ("prompt_tokens_total", "generation_tokens_total", "prompt_tokens_cached_total", "prefix_cache_hits_total",
-              "request_success_total", "request_prefill_time_seconds_sum", "request_decode_time_seconds_sum")  # fmt: skip
+    wanted = (
+        "prompt_tokens_total",
+        "generation_tokens_total",
+        "prompt_tokens_cached_total",
+        "prefix_cache_hits_total",
+        "request_success_total",
+        "request_prefill_time_seconds_sum",
+        "request_decode_time_seconds_sum",
+    )
     rows = []
     for name, labels, value in read:
         if name.removeprefix("vllm:") in wanted:

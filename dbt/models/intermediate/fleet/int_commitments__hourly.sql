@@ -70,8 +70,9 @@ final as (
         commitments.rate_basis,
         commitments.is_rate_earliest_known,
         held.used_cost_usd,
-        {{ usd_amount("held.committed_gpu_hours - held.used_gpu_hours", "commitments.rate_usd_per_gpu_hour") }}
-            as unused_cost_usd,
+        {{ usd_amount(
+            "held.committed_gpu_hours - held.used_gpu_hours", "commitments.rate_usd_per_gpu_hour"
+        ) }} as unused_cost_usd,
         case
             when held.committed_gpu_hours is null then 'unknown_gpu_count'
             when commitments.rate_usd_per_gpu_hour is null then 'no_reserved_price'

@@ -67,12 +67,15 @@ offers as (
         row_number() over (
             partition by sized.commitment_id
             order by
-                case when price_intervals.valid_from_at <= sized.valid_from_at then 0 else 1 end,
-                case when price_intervals.region = sized.region then 0 else 1 end,
-                case when price_intervals.valid_from_at <= sized.valid_from_at then price_intervals.valid_from_at end desc,
-                price_intervals.valid_from_at,
-                price_intervals.price_usd_per_instance_hour,
-                price_intervals.series_id
+                case when price_intervals.valid_from_at <= sized.valid_from_at then 0 else 1 end asc,
+                case when price_intervals.region = sized.region then 0 else 1 end asc,
+                case
+                    when price_intervals.valid_from_at <= sized.valid_from_at
+                        then price_intervals.valid_from_at
+                end desc,
+                price_intervals.valid_from_at asc,
+                price_intervals.price_usd_per_instance_hour asc,
+                price_intervals.series_id asc
         ) as offer_rank
     from sized
     inner join price_intervals
@@ -95,7 +98,9 @@ contracted as (
         cast(
             rate_usd_per_gpu_hour + case
                 when upfront_usd is null then 0
-                else {{ usd_rate("upfront_usd", "instance_count * gpus_per_instance * " ~ term_hours("term_months")) }}
+                else {{ usd_rate(
+                    "upfront_usd", "instance_count * gpus_per_instance * " ~ term_hours("term_months")
+                ) }}
             end as decimal(18, 8)
         ) as contracted_rate_usd_per_gpu_hour
     from sized
@@ -123,7 +128,8 @@ final as (
         end as rate_usd_per_gpu_hour,
         case
             when contracted.contracted_rate_usd_per_gpu_hour is not null then 'contracted'
-            when contracted.rate_usd_per_gpu_hour is null and offers.list_rate_usd_per_gpu_hour is not null then 'list'
+            when contracted.rate_usd_per_gpu_hour is null and offers.list_rate_usd_per_gpu_hour is not null
+                then 'list'
             else 'none'
         end as rate_basis,
         coalesce(

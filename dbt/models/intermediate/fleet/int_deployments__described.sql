@@ -71,7 +71,8 @@ final as (
         entries.region,
         entries.instance_type,
         coalesce(instance_types.gpu_model, 'unknown') as gpu_model,
-        cast(coalesce(entries.stated_gpus_per_replica, instance_types.gpu_count) as decimal(18, 6)) as gpus_per_replica,
+        cast(coalesce(entries.stated_gpus_per_replica, instance_types.gpu_count) as decimal(18, 6))
+            as gpus_per_replica,
         entries.allocation_count,
         cast(entries.current_replicas as bigint) as current_replicas,
         entries.first_valid_from_at,

@@ -60,8 +60,10 @@ rated as (
         end as rate_basis,
         coalesce(parts.bought_as = 'reserved' and commitments.is_rate_earliest_known, false)
             as is_rate_earliest_known,
-        case when parts.bought_as = 'reserved' then commitments.price_series_id else list_prices.price_series_id end
-            as list_price_series_id,
+        case
+            when parts.bought_as = 'reserved' then commitments.price_series_id
+            else list_prices.price_series_id
+        end as list_price_series_id,
         list_prices.price_age_hours as list_price_age_hours,
         coalesce(list_prices.is_price_carried_forward, false) as is_list_price_carried_forward,
         on_demand_prices.rate_usd_per_gpu_hour as on_demand_rate_usd_per_gpu_hour
@@ -104,11 +106,14 @@ final as (
         rate_basis,
         is_rate_earliest_known,
         case when rate_basis = 'list' then list_price_series_id end as price_series_id,
-        case when rate_basis = 'list' and bought_as <> 'reserved' then list_price_age_hours end as price_age_hours,
-        rate_basis = 'list' and bought_as <> 'reserved' and is_list_price_carried_forward as is_price_carried_forward,
+        case when rate_basis = 'list' and bought_as <> 'reserved' then list_price_age_hours end
+            as price_age_hours,
+        rate_basis = 'list' and bought_as <> 'reserved' and is_list_price_carried_forward
+            as is_price_carried_forward,
         {{ usd_amount("part_gpu_hours", "rate_usd_per_gpu_hour") }} as cost_usd,
         on_demand_rate_usd_per_gpu_hour,
-        {{ usd_amount("part_gpu_hours", "on_demand_rate_usd_per_gpu_hour") }} as on_demand_equivalent_cost_usd,
+        {{ usd_amount("part_gpu_hours", "on_demand_rate_usd_per_gpu_hour") }}
+            as on_demand_equivalent_cost_usd,
         case
             when part_gpu_hours is null then 'unknown_gpu_count'
             when rate_usd_per_gpu_hour is not null then null

@@ -80,7 +80,8 @@ candidates as (
         coalesce(
             successive.price_usd_per_gpu_hour,
             {{ usd_rate(
-                "successive.price_usd_per_instance_hour", "coalesce(successive.gpu_count, demanded.gpus_per_instance)"
+                "successive.price_usd_per_instance_hour",
+                "coalesce(successive.gpu_count, demanded.gpus_per_instance)",
             ) }}
         ) as rate_usd_per_gpu_hour,
         cast(
@@ -116,12 +117,12 @@ ranked as (
         row_number() over (
             partition by provider, region, price_key, pricing_model, hour_start_at
             order by
-                region_rank,
-                tier_rank,
-                case when is_price_carried_forward then 1 else 0 end,
+                region_rank asc,
+                tier_rank asc,
+                case when is_price_carried_forward then 1 else 0 end asc,
                 valid_from_at desc,
-                rate_usd_per_gpu_hour,
-                series_id
+                rate_usd_per_gpu_hour asc,
+                series_id asc
         ) as price_rank
     from candidates
     where rate_usd_per_gpu_hour is not null

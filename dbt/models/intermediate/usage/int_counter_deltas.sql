@@ -17,7 +17,7 @@ with samples as (
 
     select * from {{ ref("stg_vllm__samples") }}
     {%- if is_incremental() %}
-    where scraped_at >= {{ plus_hours(window_start_at(), -look_back_hours) }}
+        where scraped_at >= {{ plus_hours(window_start_at(), -look_back_hours) }}
     {%- endif %}
 
 ),
@@ -58,7 +58,8 @@ with_previous as (
     select
         *,
         case
-            when any_previous_scraped_at >= {{ plus_hours("scraped_at", -look_back_hours) }} then any_previous_scraped_at
+            when any_previous_scraped_at >= {{ plus_hours("scraped_at", -look_back_hours) }}
+                then any_previous_scraped_at
         end as previous_scraped_at
     from series_instants
 
@@ -71,7 +72,8 @@ classified as (
         case
             when
                 previous_scraped_at is null
-                and {{ seconds_between("incarnation_started_at", "scraped_at") }} <= {{ first_scrape_hours * 3600 }}
+                and {{ seconds_between("incarnation_started_at", "scraped_at") }}
+                <= {{ first_scrape_hours * 3600 }}
                 then 'first_scrape'
             when previous_scraped_at is null then 'baseline'
             when
@@ -98,7 +100,8 @@ windowed as (
             when delta_basis = 'increase' then previous_scraped_at
             when delta_basis = 'reset'
                 then least(
-                    greatest(previous_scraped_at, coalesce(incarnation_started_at, previous_scraped_at)), scraped_at
+                    greatest(previous_scraped_at, coalesce(incarnation_started_at, previous_scraped_at)),
+                    scraped_at
                 )
             when delta_basis = 'first_scrape' then least(incarnation_started_at, scraped_at)
         end as window_start_at
@@ -140,7 +143,7 @@ final as (
         has_disagreeing_duplicates
     from windowed
     {%- if is_incremental() %}
-    where scraped_at >= {{ window_start_at() }}
+        where scraped_at >= {{ window_start_at() }}
     {%- endif %}
 
 )

@@ -90,7 +90,9 @@ gateway_deployment_hours as (
         case
             when gateway_hours.deployment is null then 0 else gateway_hours.cached_input_tokens
         end as cached_input_tokens,
-        case when gateway_hours.deployment is null then 0 else gateway_hours.output_tokens end as output_tokens,
+        case
+            when gateway_hours.deployment is null then 0 else gateway_hours.output_tokens
+        end as output_tokens,
         coalesce(gateway_hours.request_count, 0) as request_count,
         coalesce(gateway_hours.missing_token_count, 0) as missing_token_count,
         coalesce(gateway_activity.replica_count, 0) as replica_count,
@@ -186,12 +188,14 @@ final as (
         cast(basis_rows.cached_input_tokens as bigint) as cached_input_tokens,
         cast(basis_rows.output_tokens as bigint) as output_tokens,
         cast(
-            basis_rows.input_tokens + coalesce(basis_rows.cached_input_tokens, 0) + basis_rows.output_tokens as bigint
+            basis_rows.input_tokens + coalesce(basis_rows.cached_input_tokens, 0) + basis_rows.output_tokens
+            as bigint
         ) as total_tokens,
         basis_rows.request_count,
         -- Of the successful requests of a gateway hour, the share that says how many tokens it used.
-        {{ share_ratio("basis_rows.request_count - basis_rows.missing_token_count", "basis_rows.request_count") }}
-            as token_reported_ratio,
+        {{ share_ratio(
+            "basis_rows.request_count - basis_rows.missing_token_count", "basis_rows.request_count"
+        ) }} as token_reported_ratio,
         cast(basis_rows.prefill_seconds as decimal(28, 6)) as prefill_seconds,
         cast(basis_rows.decode_seconds as decimal(28, 6)) as decode_seconds,
         basis_rows.replica_count,

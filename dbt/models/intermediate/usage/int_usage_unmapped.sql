@@ -42,7 +42,9 @@ unrouted_engine as (
         cast(sum(case when deltas.usage_metric = 'successful_requests' then deltas.delta end) as bigint)
             as request_count,
         cast(
-            sum(case when deltas.usage_metric in ('prompt_tokens', 'output_tokens') then deltas.delta end) as bigint
+            sum(
+                case when deltas.usage_metric in ('prompt_tokens', 'output_tokens') then deltas.delta end
+            ) as bigint
         ) as total_tokens,
         min({{ day_of("deltas.scraped_at") }}) as first_usage_date,
         max({{ day_of("deltas.scraped_at") }}) as last_usage_date

@@ -123,8 +123,10 @@ allocated as (
         cast({{ share_of("deployment_cached_input_tokens", **spread) }} as bigint) as cached_input_tokens,
         cast({{ share_of("deployment_output_tokens", **spread) }} as bigint) as output_tokens,
         cast({{ share_of("deployment_request_count", **spread) }} as bigint) as request_count,
-        cast({{ share_of("deployment_prefill_seconds", scale=6, **spread) }} as decimal(28, 6)) as prefill_seconds,
-        cast({{ share_of("deployment_decode_seconds", scale=6, **spread) }} as decimal(28, 6)) as decode_seconds,
+        cast({{ share_of("deployment_prefill_seconds", scale=6, **spread) }} as decimal(28, 6))
+            as prefill_seconds,
+        cast({{ share_of("deployment_decode_seconds", scale=6, **spread) }} as decimal(28, 6))
+            as decode_seconds,
         cast(cast(cost_usd as decimal(28, 10)) * utilization_ratio as decimal(38, 10)) as active_cost_usd
     from joined
 

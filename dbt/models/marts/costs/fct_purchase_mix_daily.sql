@@ -74,7 +74,8 @@ joined as (
         keys.gpu_model,
         keys.pricing_category,
         case when fleet_daily.usage_date is null then 0 else fleet_daily.gpu_hours end as gpu_hours,
-        case when fleet_daily.usage_date is null then 0 else fleet_daily.effective_cost_usd end as effective_cost_usd,
+        case when fleet_daily.usage_date is null then 0 else fleet_daily.effective_cost_usd end
+            as effective_cost_usd,
         case when fleet_daily.usage_date is null then 0 else fleet_daily.on_demand_equivalent_cost_usd end
             as on_demand_equivalent_cost_usd,
         coalesce(fleet_daily.is_fully_priced, true) as is_fleet_priced,
@@ -110,9 +111,11 @@ compared as (
     select
         *,
         sum(gpu_hours) over (partition by usage_date, provider, gpu_model) as all_gpu_hours,
-        sum(committed_gpu_hours) over (partition by usage_date, provider, gpu_model) as all_committed_gpu_hours,
+        sum(committed_gpu_hours) over (partition by usage_date, provider, gpu_model)
+            as all_committed_gpu_hours,
         sum(used_gpu_hours) over (partition by usage_date, provider, gpu_model) as all_used_gpu_hours,
-        {{ share_of("1", "gpu_hours", "usage_date, provider, gpu_model", "pricing_category", 8) }} as share_ratio
+        {{ share_of("1", "gpu_hours", "usage_date, provider, gpu_model", "pricing_category", 8) }}
+            as share_ratio
     from joined
 
 ),

@@ -104,7 +104,10 @@ output_split as (
                 ) }}
             when is_divisible
                 then {{ part_of(
-                    "cost_usd", "output_burden", "input_burden + coalesce(cached_input_burden, 0) + output_burden", 10
+                    "cost_usd",
+                    "output_burden",
+                    "input_burden + coalesce(cached_input_burden, 0) + output_burden",
+                    10,
                 ) }}
         end as output_cost_usd
     from burdened
@@ -149,7 +152,8 @@ final as (
         output_tokens,
         total_tokens,
         request_count,
-        cast(cost_usd - output_cost_usd - coalesce(cached_input_cost_usd, 0) as decimal(38, 10)) as input_cost_usd,
+        cast(cost_usd - output_cost_usd - coalesce(cached_input_cost_usd, 0) as decimal(38, 10))
+            as input_cost_usd,
         cast(cached_input_cost_usd as decimal(38, 10)) as cached_input_cost_usd,
         cast(output_cost_usd as decimal(38, 10)) as output_cost_usd,
         {{ usd_per_million(
@@ -157,7 +161,8 @@ final as (
         ) }} as cost_usd_per_million_input_tokens,
         {{ usd_per_million("cached_input_cost_usd", "priced_cached_input_tokens") }}
             as cost_usd_per_million_cached_input_tokens,
-        {{ usd_per_million("output_cost_usd", "priced_output_tokens") }} as cost_usd_per_million_output_tokens,
+        {{ usd_per_million("output_cost_usd", "priced_output_tokens") }}
+            as cost_usd_per_million_output_tokens,
         {{ usd_per_million("cost_usd", "priced_total_tokens") }} as cost_usd_per_million_total_tokens,
         {{ usd_rate("cost_usd", "priced_request_count") }} as cost_usd_per_request,
         case

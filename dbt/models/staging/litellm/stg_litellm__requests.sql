@@ -67,7 +67,9 @@ final as (
         -- tokens
         token_source,
         case when has_tokens then prompt_tokens end as prompt_tokens,
-        case when has_tokens then prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens) end as input_tokens,
+        case
+            when has_tokens then prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens)
+        end as input_tokens,
         case
             when not has_tokens then null
             when cached_tokens > prompt_tokens then prompt_tokens
