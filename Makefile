@@ -53,4 +53,6 @@ clean:  ## Remove what was built; data/ stays
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[ui,dev]'
+	# The oldest client that must read the published file, kept apart from our own DuckDB (tests/test_publication.py).
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/oldest-reader 'duckdb==1.2.2'
 	@touch $@ .venv/.run

@@ -73,9 +73,7 @@ def check_batch(frame: "pd.DataFrame", rules: tuple[Rule, ...]) -> list[str]:
     from great_expectations.expectations.core.expect_column_values_to_be_between import ExpectColumnValuesToBeBetween
 
     expectations = [
-        ExpectColumnValuesToBeBetween(
-            column=rule.column, min_value=rule.low, max_value=rule.high, meta={"rule": index}
-        )
+        ExpectColumnValuesToBeBetween(column=rule.column, min_value=rule.low, max_value=rule.high, meta={"rule": index})
         for index, rule in enumerate(rules)
     ]
     batch = _batch_definition().get_batch(batch_parameters={"dataframe": frame})

@@ -182,9 +182,7 @@ class HttpClient:
                 wait = self._backoff(attempt) if failure.wait_seconds is None else failure.wait_seconds
                 most = min(self.max_attempts, failure.max_attempts or self.max_attempts)
                 if attempt >= most or self.clock() + wait > self._deadline:
-                    error = type(failure.error)(
-                        f"{failure.error}; gave up after {attempt} of {most} tries"
-                    )
+                    error = type(failure.error)(f"{failure.error}; gave up after {attempt} of {most} tries")
                     raise error from failure.__cause__
                 _log.info("try %d of %d: %s; next in %.1f s", attempt, self.max_attempts, failure.error, wait)
                 self.sleep(wait)

@@ -64,7 +64,11 @@ def test_term_from_29_february_ends_on_the_28th(tmp_path: Path) -> None:
         ("replicas: 2", "replica: 2", "line 9, fleet[0].replica: unknown field (did you mean 'replicas'?)"),
         ("replicas: 2", "replicas: 2.5", "line 9, fleet[0].replicas: input should be a valid integer"),
         ("replicas: 2", "replicas: 0", "line 9, fleet[0].replicas: input should be greater than or equal to 1 (got 0)"),
-        ("model: reserved", "model: on-demand", "fleet[0].pricing.model: input should be 'on_demand', 'spot' or 'reserved'"),
+        (
+            "model: reserved",
+            "model: on-demand",
+            "fleet[0].pricing.model: input should be 'on_demand', 'spot' or 'reserved'",
+        ),
         ("model: reserved", "model: spot", "line 10, fleet[0].pricing: a reserved entry names its commitment"),
         ("commitment: p5-1y", "commitment: p5-1yr", "no commitment 'p5-1yr' (did you mean 'p5-1y'?)"),
         ("from: 2026-09-01", "from: 2026-09-01T06:00", "line 11, fleet[0].from: has no time zone; add Z for UTC"),

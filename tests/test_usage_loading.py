@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.settings import Settings, load_settings
 from orchestration.serving_logs import scrape_time
+from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import UsageResult, Warehouse, load_usage, write_run
 
 NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
@@ -92,11 +92,14 @@ def test_recorded_payloads_are_read_field_by_field(samples: Path, tmp_path: Path
     assert (result.record_count, result.rejected_count) == (7, 0)
     found = rows(
         settings,
-        "select status, prompt_tokens, completion_tokens, cached_tokens, tenant from raw.litellm_requests order by started_at",
+        "select status, prompt_tokens, completion_tokens, cached_tokens, tenant from raw.litellm_requests "
+        "order by started_at",
     )
     assert found[0] == ("success", 1201, 40, 1024, "team-search")
     assert [row[1:3] for row in found] == [(1201, 40), (1202, 40), (1203, 40), (0, 0), (11, 5), (0, 0), (0, 0)]
-    assert rows(settings, "select count(distinct trace_id) from raw.litellm_requests where status = 'failure'") == [(1,)]
+    assert rows(settings, "select count(distinct trace_id) from raw.litellm_requests where status = 'failure'") == [
+        (1,)
+    ]
 
 
 def test_recorded_scrapes_keep_counters_and_incarnations(samples: Path, tmp_path: Path) -> None:
@@ -250,17 +253,23 @@ def test_scrape_cut_short_loses_its_last_line_not_its_digits(tmp_path: Path) -> 
     (folder / "20261123T175427Z.prom").write_text(text, encoding="utf-8")
     settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
     load(settings)
-    assert rows(settings, "select metric_name, value from raw.vllm_samples") == [("vllm:generation_tokens_total", 7629.0)]
+    assert rows(settings, "select metric_name, value from raw.vllm_samples") == [
+        ("vllm:generation_tokens_total", 7629.0)
+    ]
     assert rows(settings, "select reason from raw.rejected_records") == [("line_cut_short",)]
 
 
 def test_page_without_vllm_series_and_nameless_file_are_listed(tmp_path: Path) -> None:
     folder = tmp_path / "replica-0"
     folder.mkdir()
-    (folder / "1795456467.prom").write_text('vllm:prompt_tokens_total{engine="0",model_name="m"} 5.0\n', encoding="utf-8")
+    (folder / "1795456467.prom").write_text(
+        'vllm:prompt_tokens_total{engine="0",model_name="m"} 5.0\n', encoding="utf-8"
+    )
     (folder / "20261123T175427Z.prom").write_text("<html>not found</html>\n", encoding="utf-8")
     (folder / "latest.prom").write_text('vllm:prompt_tokens_total{engine="0",model_name="m"} 1.0\n', encoding="utf-8")
-    (folder / "20261123T175432Z.prom").write_text('vllm:prompt_tokens_total{engine="0",model_name="m"} NaN\n', encoding="utf-8")
+    (folder / "20261123T175432Z.prom").write_text(
+        'vllm:prompt_tokens_total{engine="0",model_name="m"} NaN\n', encoding="utf-8"
+    )
     settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
     load(settings)
     found = {reason for (reason,) in rows(settings, "select reason from raw.rejected_records")}

@@ -64,7 +64,8 @@ def test_prices_arrive_as_exact_decimals_in_the_source_words(settings: Settings)
     assert (result.outcome, result.record_count, result.message) == ("loaded", 3, None)
     found = rows(
         settings,
-        "select sku_id, price_amount::varchar, price_unit_raw, region_raw, fetched_at from raw.price_records order by 1",
+        "select sku_id, price_amount::varchar, price_unit_raw, region_raw, fetched_at from raw.price_records "
+        "order by sku_id",
     )
     assert found == [
         ("B109479", "3.500000000000", "GPU Per Hour", "global", DAY),
@@ -236,8 +237,9 @@ def test_a_short_lock_is_waited_for(settings: Settings, holder: Any) -> None:
 def test_a_long_lock_ends_in_a_sentence(settings: Settings, holder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warehouse_module, "LOCK_WAIT_SECONDS", 0.5)
     holder(60.0)
-    with pytest.raises(WarehouseLockedError, match="is held open by another process"), Warehouse(
-        settings.warehouse_path
-    ).connect():
+    with (
+        pytest.raises(WarehouseLockedError, match="is held open by another process"),
+        Warehouse(settings.warehouse_path).connect(),
+    ):
         pass
     assert not (settings.data_dir / "quarantine").exists()

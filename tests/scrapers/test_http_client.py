@@ -328,7 +328,9 @@ def test_unreachable_servers_are_transient(clock: FakeClock, monkeypatch: pytest
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(TransientError, match="cannot be resolved; check the network and DNS; gave up after 2 of 2 tries"):
+    with pytest.raises(
+        TransientError, match="cannot be resolved; check the network and DNS; gave up after 2 of 2 tries"
+    ):
         client.get("https://nowhere.invalid/")
 
 

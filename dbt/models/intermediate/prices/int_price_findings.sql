@@ -52,6 +52,29 @@ slip_factors as (
 
 ),
 
+-- What a price that is out of bounds was before: against it, unlike against a mere reference, a slip is exact.
+previous_prices as (
+
+    select
+        suspects.period_id,
+        suspects.series_id,
+        earlier.price_usd_per_instance_hour as previous_price,
+        {{ ratio("suspects.price_usd_per_instance_hour", "earlier.price_usd_per_instance_hour") }} as slip_ratio,
+        row_number() over (
+            partition by suspects.period_id, suspects.series_id
+            order by earlier.period_number desc
+        ) as price_rank
+    from observations as suspects
+    -- Many earlier prices for each of the few suspects; the rank keeps the last.
+    inner join observations as earlier
+        on
+            suspects.series_id = earlier.series_id
+            and suspects.period_number > earlier.period_number
+            and earlier.accepted_from_at is not null
+    where suspects.quarantine_rule_id in ('price_below_reference', 'price_above_reference')
+
+),
+
 within_snapshots as (
 
     select
@@ -60,11 +83,21 @@ within_snapshots as (
         offer_findings.rule_id,
         offer_findings.observed,
         offer_findings.expected,
-        offer_findings.evidence,
-        cast(1 as bigint) as series_count
+        case
+            when offer_findings.rule_id in ('price_below_reference', 'price_above_reference')
+                then {{ plain_number("previous_prices.previous_price") }}
+            else offer_findings.evidence
+        end as evidence,
+        cast(1 as bigint) as series_count,
+        previous_prices.slip_ratio
     from offer_findings
     -- One row per period of the snapshot.
     inner join periods on offer_findings.snapshot_id = periods.snapshot_id
+    left join previous_prices
+        on
+            periods.period_id = previous_prices.period_id
+            and offer_findings.series_id = previous_prices.series_id
+            and previous_prices.price_rank = 1
 
 ),
 
@@ -77,7 +110,8 @@ unconfirmed_steps as (
         price_usd_per_instance_hour as observed,
         baseline_price_usd_per_instance_hour as expected,
         cast(null as varchar) as evidence,
-        cast(1 as bigint) as series_count
+        cast(1 as bigint) as series_count,
+        cast(null as decimal(28, 8)) as slip_ratio
     from observations
     where quarantine_rule_id in ('list_price_step_unconfirmed', 'spot_price_step_unconfirmed')
 
@@ -93,7 +127,8 @@ common_factors as (
         max(common_factor) as observed,
         cast(1 as decimal(28, 8)) as expected,
         cast(max(compared_series_count) as varchar) as evidence,
-        max(moved_series_count) as series_count
+        max(moved_series_count) as series_count,
+        cast(null as decimal(28, 8)) as slip_ratio
     from observations
     where common_factor is not null
     group by period_id
@@ -156,7 +191,8 @@ occurrences as (
         observed,
         expected,
         evidence,
-        series_count
+        series_count,
+        cast(null as decimal(28, 8)) as slip_ratio
     from moves
     where rule_rank = 1
 
@@ -200,6 +236,7 @@ findings as (
         expected,
         evidence,
         max(series_count) as series_count,
+        max(slip_ratio) as slip_ratio,
         min(seen_from_at) as first_seen_at,
         max(seen_until_at) as last_seen_at,
         min(snapshot_id) as snapshot_id,
@@ -211,7 +248,7 @@ findings as (
 ),
 
 -- The closest slip within 0.5 %, because 720, 730 and 744 hours lie less than 2 % apart; against a mere
--- reference price the factor is never exact, so the closest one is named within a factor of 1.5.
+-- reference price, where no earlier price is known, the factor is never exact: the closest within 1.5 is named.
 explained_findings as (
 
     select
@@ -227,15 +264,18 @@ explained_findings as (
                 findings.expected,
                 findings.evidence,
                 findings.first_seen_at
-            order by abs(ln(findings.ratio / slip_factors.factor))
+            order by abs(ln(coalesce(findings.slip_ratio, findings.ratio) / slip_factors.factor))
         ) as slip_rank
     from findings
     left join slip_factors
         on
             findings.ratio > 0
-            and abs(ln(findings.ratio / slip_factors.factor))
+            and abs(ln(coalesce(findings.slip_ratio, findings.ratio) / slip_factors.factor))
             <= case
-                when findings.rule_id in ('price_below_reference', 'price_above_reference') then ln(1.5)
+                when
+                    findings.rule_id in ('price_below_reference', 'price_above_reference')
+                    and findings.slip_ratio is null
+                    then ln(1.5)
                 else 0.005
             end
 
@@ -379,7 +419,8 @@ final as (
             when rule_id in ('price_below_reference', 'price_above_reference')
                 then
                     {{ plain_number("observed") }} || ' USD per GPU-hour is out of bounds for a reference of '
-                    || {{ plain_number("expected") }} || '.'
+                    || {{ plain_number("expected") }}
+                    || coalesce('; the last accepted price was ' || evidence || ' USD per instance-hour', '') || '.'
             when rule_id in ('spot_above_on_demand', 'spot_without_discount', 'commitment_without_discount')
                 then
                     {{ plain_number("observed") }} || ' USD per instance-hour, while on demand costs '

@@ -1,0 +1,158 @@
+"""Rules of the house that a reviewer would otherwise have to remember."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from orchestration.definitions import defs, prepare_dbt
+from scrapers.prices.registry import PRICE_SOURCES
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, Any]:
+    """dbt's own description of the project, made anew."""
+    prepare_dbt()
+    result: dict[str, Any] = json.loads((ROOT / "dbt" / "target" / "manifest.json").read_text())
+    return result
+
+
+@pytest.fixture(scope="module")
+def definitions(manifest: dict[str, Any]) -> dg.Definitions:
+    result: dg.Definitions = defs()
+    return result
+
+
+def nodes(manifest: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [node for node in manifest["nodes"].values() if node["resource_type"] == kind]
+
+
+def test_every_mart_states_contract_grain_types_and_units(manifest: dict[str, Any]) -> None:
+    marts = [node for node in nodes(manifest, "model") if node["schema"] == "marts"]
+    assert len(marts) >= 11
+    for mart in marts:
+        name = mart["name"]
+        assert mart["config"]["contract"]["enforced"], name
+        assert re.match(r"One row per |One row ", mart["description"]), f"{name}: the first sentence is the grain"
+        for column in mart["columns"].values():
+            where = f"{name}.{column['name']}"
+            assert column["description"].strip(), f"{where} has no description"
+            assert column["data_type"], f"{where} has no type"
+            unit = column["name"].rsplit("_", 1)[-1]
+            if unit == "at":
+                assert "timestamp" in column["data_type"].lower(), where
+                assert "UTC" in column["description"], f"{where}: say that it is UTC"
+            if "usd" in column["name"].split("_"):
+                assert "decimal" in column["data_type"].lower(), f"{where}: money is DECIMAL"
+
+
+def test_every_source_table_and_model_is_described(manifest: dict[str, Any]) -> None:
+    for node in [*nodes(manifest, "model"), *nodes(manifest, "seed"), *manifest["sources"].values()]:
+        assert node["description"].strip(), f"{node['name']} has no description"
+
+
+def test_raw_tables_are_the_ones_dbt_knows(manifest: dict[str, Any]) -> None:
+    """Each column dbt describes exists, and each raw table that models read is described."""
+    text = (ROOT / "orchestration" / "raw_schema.sql").read_text()
+    tables = {
+        match[1]: set(re.findall(r"^    (\w+) ", match[2], flags=re.MULTILINE))
+        for match in re.finditer(r"create table if not exists raw\.(\w+) \((.*?)\n?\);", text, flags=re.DOTALL)
+    }
+    for source in manifest["sources"].values():
+        assert source["name"] in tables, source["name"]
+        unknown = set(source["columns"]) - tables[source["name"]]
+        assert not unknown, f"{source['name']}: {unknown}"
+
+
+def test_code_location_loads_with_every_part_of_the_day(definitions: dg.Definitions) -> None:
+    keys = {"/".join(key.path) for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+    assert {f"landing/{name}_prices" for name in PRICE_SOURCES} <= keys
+    assert {"raw/price_records", "raw/litellm_requests", "raw/vllm_samples", "raw/ledger_run"} <= keys
+    assert {"marts/fct_unit_costs_daily", "marts/fct_gpu_prices", "published/inference_ledger"} <= keys
+    job = definitions.resolve_job_def("daily_job")
+    assert {"dbt_build", "published__inference_ledger"} <= {node.name for node in job.nodes}
+    schedule = definitions.resolve_schedule_def("daily_job_every_morning")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 5 * * *", "UTC")
+
+
+def test_the_day_runs_in_order(definitions: dg.Definitions) -> None:
+    """Publishing waits for every mart, the marts for every raw table, and the window for what was loaded."""
+    graph = definitions.resolve_asset_graph()
+
+    def upstream(*key: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [dg.AssetKey(list(key))]
+        while waiting:
+            for parent in graph.get(waiting.pop()).parent_keys:
+                if "/".join(parent.path) not in found:
+                    found.add("/".join(parent.path))
+                    waiting.append(parent)
+        return found
+
+    before_publishing = upstream("published", "inference_ledger")
+    marts = {f"marts/{path.stem}" for path in (ROOT / "dbt" / "models" / "marts").rglob("*.sql")}
+    assert marts <= before_publishing
+    assert {"raw/price_records", "raw/vllm_samples", "raw/litellm_requests", "raw/ledger_run"} <= before_publishing
+    assert {f"landing/{name}_prices" for name in PRICE_SOURCES} <= upstream("raw", "price_records")
+    assert {"raw/price_records", "raw/vllm_samples", "raw/litellm_requests"} <= upstream("raw", "ledger_run")
+
+
+def test_gates_and_data_tests_are_asset_checks(definitions: dg.Definitions) -> None:
+    checks = {f"{'/'.join(key.asset_key.path)}:{key.name}" for key in definitions.resolve_asset_graph().asset_check_keys}
+    for name in PRICE_SOURCES:
+        assert f"raw/price_records:{name}_passes_gate" in checks
+        assert f"landing/{name}_prices:answered_today" in checks
+    assert {"raw/litellm_requests:files_pass_gate", "raw/vllm_samples:files_pass_gate"} <= checks
+    assert sum(check.startswith("marts/") for check in checks) >= 20
+
+
+def test_every_asset_has_a_freshness_policy(definitions: dg.Definitions) -> None:
+    for spec in definitions.resolve_all_asset_specs():
+        assert spec.freshness_policy is not None, spec.key
+
+
+@pytest.mark.parametrize("arguments", [["check", "defs"], ["check", "toml"]])
+def test_dg_accepts_the_project(arguments: list[str], manifest: dict[str, Any]) -> None:
+    result = subprocess.run(
+        [Path(sys.executable).with_name("dg"), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_workspace_yaml_names_the_code_location_of_pyproject() -> None:
+    import tomllib
+
+    import yaml
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    (location,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
+    assert location["python_module"]["module_name"] == project["code_location_target_module"]
+    assert location["python_module"]["location_name"] == project["code_location_name"]
+
+
+def test_constraints_pin_versions_without_addresses() -> None:
+    lines = (ROOT / "constraints.txt").read_text().split("\n")
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert len(pins) > 100
+    assert [line for line in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.!+]*", line)] == []
+
+
+def test_documented_commands_exist() -> None:
+    """`inference-ledger <command>` and `make <target>` as the documents spell them."""
+    help_text = subprocess.run(
+        [Path(sys.executable).with_name("inference-ledger"), "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    makefile = (ROOT / "Makefile").read_text()
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        text = path.read_text(encoding="utf-8")
+        for command in re.findall(r"inference-ledger ([a-z][a-z-]+)", text):
+            assert re.search(rf"\b{command}\b", help_text), f"{path.name}: inference-ledger {command}"
+        for target in re.findall(r"`make ([a-z]+)`", text):
+            assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"{path.name}: make {target}"
