@@ -127,7 +127,7 @@ def run_daily_job(
                 instance=instance,
                 raise_on_error=False,
                 run_config={
-                    "loggers": {"progress": {"config": {}}},
+                    "loggers": {"progress": {"config": {}}, "console": {"config": {"log_level": "DEBUG"}}},
                     "ops": {
                         "raw__price_records": {"config": {"accept_smaller": list(accept_smaller)}},
                         "raw__ledger_run": {"config": {"date": as_of.isoformat() if as_of else ""}},

@@ -105,7 +105,9 @@ def test_the_day_runs_in_order(definitions: dg.Definitions) -> None:
 
 
 def test_gates_and_data_tests_are_asset_checks(definitions: dg.Definitions) -> None:
-    checks = {f"{'/'.join(key.asset_key.path)}:{key.name}" for key in definitions.resolve_asset_graph().asset_check_keys}
+    checks = {
+        f"{'/'.join(key.asset_key.path)}:{key.name}" for key in definitions.resolve_asset_graph().asset_check_keys
+    }
     for name in PRICE_SOURCES:
         assert f"raw/price_records:{name}_passes_gate" in checks
         assert f"landing/{name}_prices:answered_today" in checks

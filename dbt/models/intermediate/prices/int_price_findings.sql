@@ -52,14 +52,16 @@ slip_factors as (
 
 ),
 
--- What a price that is out of bounds was before: against it, unlike against a mere reference, a slip is exact.
+-- What a price that is out of bounds was before: against it, not against a mere reference, a slip is exact.
 previous_prices as (
 
     select
         suspects.period_id,
         suspects.series_id,
         earlier.price_usd_per_instance_hour as previous_price,
-        {{ ratio("suspects.price_usd_per_instance_hour", "earlier.price_usd_per_instance_hour") }} as slip_ratio,
+        {{ ratio(
+            "suspects.price_usd_per_instance_hour", "earlier.price_usd_per_instance_hour"
+        ) }} as slip_ratio,
         row_number() over (
             partition by suspects.period_id, suspects.series_id
             order by earlier.period_number desc
@@ -248,7 +250,8 @@ findings as (
 ),
 
 -- The closest slip within 0.5 %, because 720, 730 and 744 hours lie less than 2 % apart; against a mere
--- reference price, where no earlier price is known, the factor is never exact: the closest within 1.5 is named.
+-- reference price, where no earlier price is known, the factor is never exact: the closest within 1.5 is
+-- named.
 explained_findings as (
 
     select
@@ -420,7 +423,8 @@ final as (
                 then
                     {{ plain_number("observed") }} || ' USD per GPU-hour is out of bounds for a reference of '
                     || {{ plain_number("expected") }}
-                    || coalesce('; the last accepted price was ' || evidence || ' USD per instance-hour', '') || '.'
+                    || coalesce('; the last accepted price was ' || evidence || ' USD per instance-hour', '')
+                    || '.'
             when rule_id in ('spot_above_on_demand', 'spot_without_discount', 'commitment_without_discount')
                 then
                     {{ plain_number("observed") }} || ' USD per instance-hour, while on demand costs '
