@@ -30,7 +30,7 @@ types: .venv/.dev
 	$(BIN)/mypy
 
 pytest: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 dev: .venv/.run  ## Open the Dagster web page on the ledger
 	$(BIN)/inference-ledger dev

@@ -3,7 +3,7 @@
     python benchmarks/daily_run.py
 
 Prints seconds and peak memory of each, and as a yardstick a bare DuckDB scan of every file the first run reads, plus
-pandas reading a part of the same payloads. Needs no network; without one it includes the waits for names that do not resolve.
+pandas reading a part of the same payloads. Without network it includes the waits for names that do not resolve.
 """
 
 import os

@@ -387,7 +387,8 @@ def apply_environment(settings: Settings) -> None:
     home = Path(os.environ["DAGSTER_HOME"])
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\nfreshness: {enabled: true}\n")
+        quiet = "telemetry: {enabled: false}\nnux: {enabled: false}\nfreshness: {enabled: true}\n"
+        (home / "dagster.yaml").write_text(quiet)
 
 
 def put_own_commands_first() -> None:
