@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orchestration.settings import PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
 
@@ -57,6 +58,7 @@ STEP_TITLES = {
     "landing__vllm_metrics": "Scrape metric endpoints",
     "dbt_build": "Transform and test (dbt)",
     "published__inference_ledger": "Publish",
+    "published__inference_ledger_published_file_opens": "Open what was published",
 }
 
 
@@ -320,9 +322,8 @@ def print_summary(settings: Settings) -> None:
         ).fetchall()
         out.print(f"\n[bold]Price findings[/] {len(findings)} (fct_price_anomalies)")
         for severity, provider, cause, details in findings[:5]:
-            colour = "red" if severity == "error" else "yellow"
-            out.print(f"  [{colour}]{severity}[/] {provider} ", end="")
-            out.print(f"{details}" + (f" Likely cause: {cause}." if cause else ""), markup=False)
+            line = Text("  ").append(severity, "red" if severity == "error" else "yellow")
+            out.print(line.append(f" {provider} {details}" + (f" Likely cause: {cause}." if cause else "")))
         if len(findings) > 5:
             out.print(f"  … and {len(findings) - 5} more")
 
@@ -333,8 +334,9 @@ def print_summary(settings: Settings) -> None:
         if stale:
             out.print("\n[bold]Stale sources[/] (last good values stay in force)")
         for source, status, age, message in stale:
-            out.print(f"  [yellow]{source}[/] {status}" + (f", {_age(age)} old" if age is not None else ""), end="")
-            out.print(f": {_first_sentence(message)}" if message else "", markup=False)
+            line = Text("  ").append(source, "yellow").append(f" {status}")
+            line.append(f", {_age(age)} old" if age is not None else "")
+            out.print(line.append(f": {_without_addresses(message)}" if message else ""))
     out.print(
         f"\nPublished to {_short(settings.published_dir)}: inference_ledger.duckdb, parquet/, manifest.json\n"
         'Look further:  inference-ledger query "from fct_unit_costs_daily"   ·   inference-ledger dev'
@@ -386,8 +388,7 @@ class _Progress:
             self.failures.append((title, event.text))
             out.print(f"[red]✗[/] {title}")
         elif event.kind == "check_failed":
-            out.print(f"  [yellow]![/] {event.name}: ", end="", soft_wrap=True)
-            out.print(_first_sentence(event.text), markup=False, soft_wrap=True)
+            out.print(Text("  ").append("!", "yellow").append(f" {event.name}: {_without_addresses(event.text)}"))
 
     def _tell(self, text: str) -> None:
         if self._status is not None:
@@ -465,8 +466,8 @@ def _first_sentence(text: str) -> str:
 
 
 def _without_addresses(message: str) -> str:
-    """A failure in one line; the address and the number of tries are in fct_source_freshness."""
-    return _first_sentence(re.sub(r"\b\w+: https?://\S+ |; gave up after \d of \d tries", "", message))
+    """A failure in one line; addresses and the number of tries stand in fct_source_freshness."""
+    return _first_sentence(re.sub(r"(?:\b\w+: )?https?://\S+ ?|; gave up after \d of \d tries", "", message))
 
 
 def _cell(value: object) -> str:
