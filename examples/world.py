@@ -76,7 +76,8 @@ class EndReason(StrEnum):
 class Deployment:
     """One served model and the hardware of each of its replicas.
 
-    Volumes are per replica and weekday, all token classes together; `*_us` are microseconds per token.
+    Volumes are per replica and weekday, all token classes together; `*_us` are microseconds per token of one request
+    on a busy replica: prefill is interleaved with the decoding of others.
     """
 
     name: str
@@ -160,7 +161,7 @@ DEPLOYMENTS = {
             prompt_tokens_per_request=2_600,
             output_tokens_per_call=330,
             gateway_calls_per_day=800,
-            prefill_us=55,
+            prefill_us=400,
             decode_us=28_000,
             tenants=(("team-assistant", 45), ("team-support", 30), ("team-research", 20), (None, 5)),
         ),
@@ -179,7 +180,7 @@ DEPLOYMENTS = {
             prompt_tokens_per_request=900,
             output_tokens_per_call=210,
             gateway_calls_per_day=700,
-            prefill_us=45,
+            prefill_us=180,
             decode_us=12_000,
             tenants=(("team-support", 50), ("team-assistant", 35), ("team-search", 15)),
         ),
@@ -198,7 +199,7 @@ DEPLOYMENTS = {
             prompt_tokens_per_request=3_800,
             output_tokens_per_call=240,
             gateway_calls_per_day=400,
-            prefill_us=190,
+            prefill_us=500,
             decode_us=24_000,
             tenants=(("team-search", 60), ("team-research", 30), (None, 10)),
         ),
