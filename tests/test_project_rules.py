@@ -120,10 +120,17 @@ def test_every_asset_has_a_freshness_policy(definitions: dg.Definitions) -> None
         assert spec.freshness_policy is not None, spec.key
 
 
-@pytest.mark.parametrize("arguments", [["check", "defs"], ["check", "toml"]])
-def test_dg_accepts_the_project(arguments: list[str], manifest: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("dg", ["check", "defs"]),
+        ("dg", ["check", "toml"]),
+        ("dagster", ["definitions", "validate", "--workspace", "workspace.yaml"]),
+    ],
+)
+def test_dg_and_dagster_load_the_project(command: str, arguments: list[str], manifest: dict[str, Any]) -> None:
     result = subprocess.run(
-        [Path(sys.executable).with_name("dg"), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [Path(sys.executable).with_name(command), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
