@@ -5,11 +5,14 @@ published (or the command failed), 2 wrong usage or a wrong ledger.yaml.
 """
 
 import contextlib
+import csv
+import fcntl
 import os
 import re
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -21,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestration.settings import PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
+from orchestration.settings import DBT_DIR, PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
+from orchestration.warehouse import Warehouse, WarehouseUnusableError
 
 if TYPE_CHECKING:
     from orchestration.definitions import Event
@@ -39,6 +43,7 @@ out = Console(file=os.fdopen(os.dup(1), "w", encoding="utf-8"), highlight=False,
 err = Console(file=os.fdopen(os.dup(2), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
 
 KEPT_LOGS = 30
+EARLIEST_YEAR = 2015  # before any GPU price of the kind existed
 
 ConfigOption = Annotated[
     Path | None,
@@ -63,12 +68,15 @@ STEP_TITLES = {
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script: what goes wrong ends in a sentence."""
     try:
         app()
     except ConfigError as error:
-        err.print(str(error), markup=False)
+        err.print(Text(str(error)), soft_wrap=True)
         sys.exit(2)
+    except (OSError, WarehouseUnusableError) as error:
+        err.print(Text(str(error), "red"), soft_wrap=True)
+        sys.exit(1)
 
 
 @app.command()
@@ -91,12 +99,23 @@ def run(
     before = _published_run(settings)
     progress = _Progress()
     log = settings.data_dir / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
-    with progress, _output_to(log):
-        from orchestration.definitions import run_daily_job
+    success = False
+    with _only_run(settings):
+        with Warehouse(settings.warehouse_path).connect():
+            pass  # a warehouse that cannot be opened is told once, before anything starts
+        try:
+            with progress, _output_to(log):
+                from orchestration.definitions import run_daily_job
 
-        outcome = run_daily_job(
-            settings, as_of=as_of, accept_smaller=tuple(accept_smaller or ()), listener=progress.show
-        )
+                success = run_daily_job(
+                    settings, as_of=as_of, accept_smaller=tuple(accept_smaller or ()), listener=progress.show
+                ).success
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C, in the words of Python or of Dagster
+                _fail("Interrupted. What was published stays; the next run takes up what is missing.")
+            with log.open("a", encoding="utf-8") as stream:
+                traceback.print_exception(error, file=stream)
+            progress.failures.append(("the run", f"{type(error).__name__}: {error}"))
     published = _published_run(settings)
     if published is None or published == before:
         err.print(
@@ -104,11 +123,11 @@ def run(
             *([] if before is None else ["Yesterday's files stay in force."]),
         )
         for name, text in progress.failures:
-            err.print(f"  {name}: {text}", markup=False, soft_wrap=True)
+            err.print(Text(f"  {name}: {_first_sentence(text, 2000)}"), soft_wrap=True)
         err.print(f"  everything that was printed: {_short(log)}", markup=False, soft_wrap=True)
         raise typer.Exit(1)
     print_summary(settings)
-    if not outcome.success:
+    if not success:
         err.print("[yellow]Published, but a step after it failed; see above.[/]")
 
 
@@ -129,7 +148,6 @@ def replay(
     settings = load_settings(config, data_dir)
     apply_environment(settings)
     from orchestration.price_feeds import land_replay, load_landed
-    from orchestration.warehouse import Warehouse
     from scrapers.errors import ScrapeError
     from scrapers.prices.base import SourceOptions
     from scrapers.prices.registry import PRICE_SOURCES
@@ -140,6 +158,10 @@ def replay(
     datasets = PRICE_SOURCES[source].datasets(options)
     if dataset is None and len(datasets) != 1:
         _fail(f"{source} has several datasets; add --dataset with one such as {', '.join(datasets)}", code=2)
+    # Regions that the ledger does not ask for may be replayed too: the source says how it names them.
+    region = (dataset or "").removeprefix("ec2-")
+    if dataset is not None and dataset not in PRICE_SOURCES[source].datasets(SourceOptions(regions=(region,))):
+        _fail(f"{source} has no dataset {dataset!r}; one is called {datasets[0]}", code=2)
     for path in files:
         if not path.is_file():
             _fail(f"no file {path}", code=2)
@@ -149,6 +171,8 @@ def replay(
         _fail(f"--fetched-at {fetched_at!r} is not an instant; write 2026-10-01T06:00Z", code=2)
     if moment.tzinfo is None:
         _fail(f"--fetched-at {fetched_at!r} has no time zone; add Z for UTC", code=2)
+    if moment.year < EARLIEST_YEAR:
+        _fail(f"--fetched-at {fetched_at!r} lies before {EARLIEST_YEAR}", code=2)
     if moment > datetime.now(UTC):
         _fail(f"--fetched-at {fetched_at!r} lies in the future", code=2)
     try:
@@ -192,6 +216,14 @@ def check_config(config: ConfigOption = None, data_dir: DataDirOption = None) ->
     unseen = deployments - {name for source in ledger.usage for name in source.routes().values()}
     for name in sorted(unseen):
         out.print(f"  note: no usage source names deployment {name}: its tokens will be unknown, not zero")
+    with (DBT_DIR / "seeds" / "instance_types.csv").open(encoding="utf-8", newline="") as stream:
+        hardware = {(row["provider"], row["instance_type"]) for row in csv.DictReader(stream)}
+    for kind in sorted({(entry.provider, entry.instance_type) for entry in ledger.fleet} - hardware):
+        out.print(
+            f"  note: {kind[0]} {kind[1]} is not in dbt/seeds/instance_types.csv: its hours cost nothing known unless "
+            "gpus_per_replica and a contracted rate are given",
+            soft_wrap=True,
+        )
 
 
 @app.command()
@@ -210,9 +242,9 @@ def query(
 
     try:
         with open_published(settings) as con:
-            result = con.execute(sql)
-            columns = [str(column[0]) for column in result.description or []]
-            rows = result.fetchall() if as_csv else result.fetchmany(limit + 1)
+            result = con.execute(sql) if sql.strip(" ;\n\t") else None
+            columns = [str(column[0]) for column in (result.description if result else None) or []]
+            rows = [] if not columns else con.fetchall() if as_csv else con.fetchmany(limit + 1)
     except FileNotFoundError as error:
         _fail(str(error))
     except duckdb.Error as error:
@@ -220,10 +252,9 @@ def query(
     if as_csv:
         _print_csv(columns, rows)
         return
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    for row in rows[:limit]:
-        table.add_row(*(_cell(value) for value in row))
-    out.print(table)
+    if not columns:
+        _fail("that is no query; write one such as: from fct_unit_costs_daily", code=2)
+    _print_rows(columns, [[_cell(value) for value in row] for row in rows[:limit]])
     if len(rows) > limit:
         out.print(f"… more rows; raise --limit (now {limit})")
 
@@ -423,9 +454,9 @@ def _output_to(log: Path) -> Iterator[None]:
                 os.close(original)
 
 
-def _published_run(settings: Settings) -> str | None:
+def _published_run(settings: Settings) -> bytes | None:
     manifest = settings.published_dir / "manifest.json"
-    return manifest.read_text(encoding="utf-8") if manifest.exists() else None
+    return manifest.read_bytes() if manifest.exists() else None
 
 
 def _date(text: str | None) -> date | None:
@@ -435,6 +466,8 @@ def _date(text: str | None) -> date | None:
         day = date.fromisoformat(text)
     except ValueError:
         _fail(f"--date {text!r} is not a date; write YYYY-MM-DD", code=2)
+    if day.year < EARLIEST_YEAR:
+        _fail(f"--date {text} lies before {EARLIEST_YEAR}", code=2)
     if day >= datetime.now(UTC).date():
         _fail(
             f"--date {text} is not over yet in UTC; the last whole day is the latest that can be computed",
@@ -460,9 +493,9 @@ def _age(hours: Decimal | float) -> str:
     return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours"
 
 
-def _first_sentence(text: str) -> str:
+def _first_sentence(text: str, longest: int = 160) -> str:
     line = text.strip().splitlines()[0] if text.strip() else ""
-    return line if len(line) <= 160 else line[:157] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def _without_addresses(message: str) -> str:
@@ -480,10 +513,37 @@ def _short(path: Path) -> str:
     return str(path)
 
 
+def _print_rows(columns: list[str], rows: list[list[str]]) -> None:
+    """A table where it fits the screen, else one block a row: a cut column tells nothing."""
+    widths = [max(len(row[index]) for row in [columns, *rows]) + 2 for index in range(len(columns))]
+    if sum(widths) <= out.width:
+        table = _table("", tuple(columns), ())
+        for row in rows:
+            table.add_row(*(Text(value) for value in row))
+        table.title = None
+        out.print(table)
+        return
+    longest = max(map(len, columns))
+    for number, row in enumerate(rows, start=1):
+        out.print(Text(f"-- {number}", "bold"))
+        for name, value in zip(columns, row, strict=True):
+            out.print(Text(f"{name:<{longest}}  {value}"), soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _only_run(settings: Settings) -> Iterator[None]:
+    """Holds `run.lock`: a second run on the same data would wait for each table, and mix its days with ours."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.data_dir / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _fail(f"another run is working on {_short(settings.data_dir)}; wait for it to end")
+        yield
+
+
 def _print_csv(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
     """CSV that a spreadsheet cannot mistake for formulas (OWASP ASVS 1.2.10): numbers stay numbers."""
-    import csv
-
     writer = csv.writer(sys.stdout)
     writer.writerow(columns)
     for row in rows:

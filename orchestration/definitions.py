@@ -1,6 +1,7 @@
 """The code location Dagster loads, and the daily job run in this process."""
 
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -163,7 +164,13 @@ def remove_old_dbt_runs() -> None:
 
 
 def _reason(event: dg.DagsterEvent) -> str:
+    """Why a step failed, in one line: the cause at the bottom, and of dbt what dbt itself says."""
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip() if error else ""
+    message = error.message.strip() if error else ""
+    _, found, dbt_errors = message.partition("Errors parsed from dbt logs:")
+    if found:
+        plain = re.sub(r"\x1b?\[\d+m", "", dbt_errors)
+        message = "dbt: " + " ".join(line.strip() for line in plain.splitlines() if line.strip())
+    return message

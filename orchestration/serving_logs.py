@@ -15,7 +15,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,8 +26,11 @@ from orchestration.settings import Settings, UsageSource
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+UTF8_MARK = b"\xef\xbb\xbf"
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_TOKENS_PER_REQUEST = 100_000_000
+MAX_COUNTER = 1e15  # a replica at a million tokens a second gets here after thirty years
+MAX_CALL_DAYS = 1  # a call that ends later than this after its start has a wrong clock, not a long answer
 
 # Series kept from a /metrics page (reference: vLLM 0.6 to 0.33). Everything else on the page is passed over.
 VLLM_COUNTERS = (
@@ -80,6 +83,15 @@ class LogFile:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What raw.usage_files holds of a path."""
+
+    file_id: str
+    size_bytes: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class UnreadableFile:
     """A file that could not even be opened or named; listed among the rejects."""
 
@@ -96,13 +108,13 @@ class Discovery:
     unchanged_count: int
 
 
-def discover(source: UsageSource, settings: Settings, known: Mapping[str, tuple[int, datetime]]) -> Discovery:
-    """Lists the files of `source` and leaves out those whose size and modification time are `known`.
+def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownFile]) -> Discovery:
+    """Lists the files of `source`; those whose size and modification time are `known` need no reading.
 
     Args:
         source: an entry of the ledger's usage section.
         settings: gives the folder relative paths start from, and where scraped pages land.
-        known: file path as stored in raw.usage_files -> (size in bytes, modification time).
+        known: file path as stored in raw.usage_files -> what is known of it.
     """
     if source.url is not None:
         base, pattern = settings.landing_dir, f"vllm_metrics/{source.name}/**/*.prom"
@@ -110,37 +122,74 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, tuple[
         base, pattern = settings.root, source.path or ""
         if Path(pattern).is_absolute():
             base, pattern = Path(Path(pattern).anchor), str(Path(pattern).relative_to(Path(pattern).anchor))
-    changed: dict[str, LogFile] = {}
+    chosen: dict[str, LogFile] = {}
+    changed: list[LogFile] = []
     unreadable: list[UnreadableFile] = []
-    unchanged = 0
     for path in sorted(base.glob(pattern)):
         if not path.is_file():  # a FIFO or folder that happens to match
             continue
         stat = path.stat()
         modified_at = datetime.fromtimestamp(stat.st_mtime_ns // 1_000 / 1_000_000, UTC)
-        if known.get(str(path)) == (stat.st_size, modified_at):
-            unchanged += 1
-            continue
-        if source.kind == "vllm_metrics":
+        before = known.get(str(path))
+        if before is not None and (before.size_bytes, before.modified_at) == (stat.st_size, modified_at):
+            chosen[before.file_id] = LogFile(path, before.file_id, stat.st_size, modified_at)
+        elif source.kind == "vllm_metrics":
             scraped_at = scrape_time(path.name)
             if scraped_at is None:
                 unreadable.append(UnreadableFile(path, "file_name_has_no_utc_time_or_epoch"))
                 continue
             replica = path.parents[1].name if source.url is not None else path.parent.relative_to(base).as_posix()
-            identity = hashlib.sha256(f"{source.name}|{replica}|{scraped_at.isoformat()}".encode()).hexdigest()
-            file = LogFile(path, identity[:32], stat.st_size, modified_at, replica, scraped_at)
+            file_id = _scrape_identity(path, source.name, replica, scraped_at)
+            changed.append(LogFile(path, file_id, stat.st_size, modified_at, replica, scraped_at))
         else:
             first_line = _first_line(path)
-            if first_line is None:
-                if stat.st_size:
-                    unreadable.append(UnreadableFile(path, "no_readable_first_line"))
-                continue
-            identity = hashlib.sha256(source.name.encode() + b"|" + first_line).hexdigest()
-            file = LogFile(path, identity[:32], stat.st_size, modified_at)
-        # The same content under two names (rotation in progress): the larger copy holds the other.
-        if (other := changed.get(file.file_id)) is None or other.size_bytes < file.size_bytes:
-            changed[file.file_id] = file
-    return Discovery(list(changed.values()), unreadable, unchanged)
+            if first_line is not None:
+                file_id = hashlib.sha256(source.name.encode() + b"|" + first_line).hexdigest()[:32]
+                changed.append(LogFile(path, file_id, stat.st_size, modified_at))
+            elif stat.st_size:
+                unreadable.append(UnreadableFile(path, "no_readable_first_line"))
+    unchanged = len(chosen)
+    to_read: dict[str, LogFile] = {}
+    for file in changed:
+        other = to_read.get(file.file_id) or chosen.get(file.file_id)
+        if other is not None and source.kind == "vllm_metrics":
+            continue  # the same page under two names
+        if other is not None:
+            relation = _compare_logs(file.path, other.path)
+            if relation == "shorter":
+                continue  # a copy, or what a rotation left behind: the other holds all of it
+            if relation == "different":  # they only begin alike, as at-least-once shipping makes them
+                own = hashlib.sha256(f"{file.file_id}|{file.path}".encode()).hexdigest()[:32]
+                file = replace(file, file_id=own)  # noqa: PLW2901 - the rest of the loop is about this file
+        to_read[file.file_id] = file
+    return Discovery(list(to_read.values()), unreadable, unchanged)
+
+
+def _scrape_identity(path: Path, source_name: str, replica: str, scraped_at: datetime) -> str:
+    """A page is known by its content, which names the start of its process: so a renamed folder counts once.
+
+    A page that exposes no start (before vLLM V1) is known by its folder and time.
+    """
+    content = path.read_bytes()
+    own = hashlib.sha256(content).hexdigest()
+    if b"process_start_time_seconds " not in content and b"_created{" not in content:
+        own = replica
+    return hashlib.sha256(f"{source_name}|{scraped_at.isoformat()}|{own}".encode()).hexdigest()[:32]
+
+
+def _compare_logs(path: Path, other: Path) -> str:
+    """How the content of `path` relates to that of `other`: shorter (or equal), longer, or different."""
+    try:
+        with _open(path) as mine, _open(other) as theirs:
+            while True:
+                left, right = mine.read(1 << 20), theirs.read(1 << 20)
+                common = min(len(left), len(right))
+                if left[:common] != right[:common]:
+                    return "different"
+                if len(left) != len(right) or not left:
+                    return "longer" if len(left) > len(right) else "shorter"
+    except (OSError, EOFError, zlib.error):
+        return "different"  # one is damaged: both are read, and staging drops what they share
 
 
 def scrape_time(file_name: str) -> datetime | None:
@@ -199,13 +248,13 @@ def stage_vllm(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
         with created as (
             select file_path, metric_name, engine, model_name, label_value, to_timestamp(max(value)) as created_at
             from page_series
-            where metric_name like '%\\_created' escape '\\' and isfinite(value) and value > 0
+            where metric_name like '%\\_created' escape '\\' and value between 1e9 and 1e10
             group by all
         ),
         started as (
             select file_path, to_timestamp(max(value)) as started_at
             from page_series
-            where metric_name = 'process_start_time_seconds' and isfinite(value) and value > 0
+            where metric_name = 'process_start_time_seconds' and value between 1e9 and 1e10
             group by file_path
         )
         select
@@ -227,13 +276,13 @@ def stage_vllm(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
         where
             series.metric_name in (select unnest(?))
             and series.model_name is not null
-            and isfinite(series.value) and series.value >= 0
+            and series.value between 0 and {MAX_COUNTER}
         """,
         [source.name, names],
     )
     con.execute("create or replace temp view staged_records as from samples")
     con.execute(
-        """
+        f"""
         create or replace temp table staged_rejects as
         select files.file_id, 'line_cut_short' as reason, cast(null as varchar) as field,
             files.file_path || ', last line' as first_location, 1 as occurrences
@@ -248,7 +297,7 @@ def stage_vllm(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
         from page_series as series inner join input_files as files on series.file_path = files.file_path
         where
             series.metric_name in (select unnest(?))
-            and (series.model_name is null or coalesce(not isfinite(series.value) or series.value < 0, true))
+            and (series.model_name is null or coalesce(series.value not between 0 and {MAX_COUNTER}, true))
         group by 1, 2, 3
         union all
         select files.file_id, 'no_vllm_series', null, files.file_path, 1
@@ -296,7 +345,11 @@ def stage_litellm(
             {_short("call_type")} as call_type, {_short("status")} as status, try_cast(stream as boolean) as is_stream,
             {_clean("model")} as model, {_clean("model_group")} as model_group, {_clean("model_id")} as model_id,
             {_tenant("metadata.user_api_key_team_id")} as tenant,
-            {started_at} as started_at, {_instant("endTime")} as completed_at,
+            {started_at} as started_at,
+            case
+                when {_instant("endTime")} between {started_at} and {started_at} + interval {MAX_CALL_DAYS} day
+                    then {_instant("endTime")}
+            end as completed_at,
             {_instant("completionStartTime")} as first_token_at,
             cast({started_at} as date) as usage_date,
             {_count("prompt_tokens")} as prompt_tokens, {_count("completion_tokens")} as completion_tokens,
@@ -322,7 +375,10 @@ def stage_litellm(
     arguments = {"source": source.name, "latest": now + timedelta(days=1), "name": None}
     by_compression: dict[str, list[Path]] = {}
     for file in files:
-        by_compression.setdefault(_compression(file.path), []).append(file.path)
+        if _has_mark(file.path):
+            con.execute("insert into failed_files values (?, null, false)", [str(file.path)])
+        else:
+            by_compression.setdefault(_compression(file.path), []).append(file.path)
     for compression, paths in by_compression.items():
         _by_file_where_it_fails(con, query, paths, {**arguments, "compression": compression})
     for (path,) in con.execute("select file_path from failed_files").fetchall():
@@ -330,8 +386,10 @@ def stage_litellm(
         salvaged = work_dir / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}.jsonl"
         try:
             reason = _salvage(Path(path), salvaged)
-            con.execute(query, {**arguments, "name": path, "paths": [str(salvaged)], "compression": "none"})
+            con.execute(query, {**arguments, "name": path, "paths": [_literal(salvaged)], "compression": "none"})
             con.execute("update failed_files set reason = ?, is_partial = true where file_path = ?", [reason, path])
+            if reason is None:
+                con.execute("delete from failed_files where file_path = ?", [path])
         finally:
             salvaged.unlink(missing_ok=True)
     con.execute(
@@ -386,7 +444,7 @@ def _by_file_where_it_fails(
     if not paths:
         return
     try:
-        con.execute(query, {**arguments, "paths": [str(path) for path in paths]})
+        con.execute(query, {**arguments, "paths": [_literal(path) for path in paths]})
     except duckdb.Error:
         if len(paths) == 1:
             con.execute("insert into failed_files values (?, 'unreadable', false)", [str(paths[0])])
@@ -394,6 +452,11 @@ def _by_file_where_it_fails(
         half = len(paths) // 2
         _by_file_where_it_fails(con, query, paths[:half], arguments)
         _by_file_where_it_fails(con, query, paths[half:], arguments)
+
+
+def _literal(path: Path) -> str:
+    """The path as DuckDB's readers take it: `[`, `*` and `?` in a file's own name are no pattern."""
+    return re.sub(r"([\[*?])", r"[\1]", str(path))
 
 
 def _finish_files(con: duckdb.DuckDBPyConnection, source: UsageSource, now: datetime) -> None:
@@ -455,16 +518,16 @@ def _locate_malformed(con: duckdb.DuckDBPyConnection, file_id: str, file_path: s
         )
 
 
-def _salvage(path: Path, target: Path) -> str:
-    """Copies the allow-listed fields of every whole line of a damaged file; returns why the file is damaged."""
-    reason = "read_line_by_line"
+def _salvage(path: Path, target: Path) -> str | None:
+    """Copies the allow-listed fields of every whole line of a file; returns how it is damaged, None if it is not."""
+    reason = None
     with target.open("w", encoding="utf-8") as out:
         try:
             with _open(path) as stream:
                 for line in _lines(stream):
                     try:
-                        content = json.loads(line)
-                    except ValueError:
+                        content = json.loads(line.removeprefix(UTF8_MARK))
+                    except (ValueError, RecursionError):
                         content = None
                     kept = _project(content, LITELLM_FIELDS) if isinstance(content, dict) else None
                     # A bad line stays a bad line, so that the reader counts it; its text does not pass.
@@ -533,6 +596,12 @@ def _instant(column: str) -> str:
     )
 
 
+def _has_mark(path: Path) -> bool:
+    """Whether the file begins with a byte order mark, which would spoil its first record."""
+    with path.open("rb") as stream:
+        return stream.read(3) == UTF8_MARK
+
+
 def _compression(path: Path) -> str:
     with path.open("rb") as stream:
         magic = stream.read(4)
@@ -558,7 +627,7 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
 def _is_payload(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -569,6 +638,9 @@ def _first_line(path: Path) -> bytes | None:
             return raw.read(4096)
     try:
         with _open(path) as stream:
-            return next((line for line in _lines(stream) if line.strip()), None)
+            while line := stream.readline(MAX_LINE_BYTES):
+                if line.strip():
+                    return line.removeprefix(UTF8_MARK)
+            return None
     except (OSError, EOFError, zlib.error):
         return None

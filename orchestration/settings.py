@@ -43,6 +43,8 @@ class ConfigError(Exception):
 
 
 def _utc(value: object) -> object:
+    if isinstance(value, int | float):
+        raise ValueError("write an instant in UTC, such as 2026-09-01T00:00Z, or a date such as 2026-09-01")  # noqa: TRY004
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -52,6 +54,8 @@ def _utc(value: object) -> object:
             if value.time() != datetime.min.time():
                 raise ValueError("has no time zone; add Z for UTC, such as 2026-09-01T06:00Z")
             value = value.replace(tzinfo=UTC)
+        if not 2000 <= value.year <= 2100:
+            raise ValueError("lies outside the years 2000 to 2100")
         value = value.astimezone(UTC)
     return value
 
@@ -95,7 +99,7 @@ class PricesSection(_Section):
 
     contact: Annotated[str, Field(max_length=100, pattern=r"^[\x20-\x7e]+$")] | None = None
     bundled: tuple[Path, ...] = ()
-    stale_after_hours: int = Field(default=48, ge=1)
+    stale_after_hours: int = Field(default=48, strict=True, ge=1)
     sources: dict[str, PriceSourceSection] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -103,7 +107,8 @@ class PricesSection(_Section):
     def _bare_sources(cls, value: Any) -> Any:
         """`oci:` with nothing behind it means `oci: {}`."""
         if isinstance(value, dict) and isinstance(value.get("sources"), dict):
-            value = {**value, "sources": {key: entry or {} for key, entry in value["sources"].items()}}
+            sources = {key: {} if entry is None else entry for key, entry in value["sources"].items()}
+            value = {**value, "sources": sources}
         return value
 
     @model_validator(mode="after")
@@ -141,7 +146,7 @@ class FleetEntry(_Section):
     provider: Name
     region: Name
     instance_type: Annotated[str, Field(min_length=1, max_length=100)]
-    replicas: int = Field(ge=1, le=100_000)
+    replicas: int = Field(strict=True, ge=1, le=100_000)
     gpus_per_replica: Decimal | None = Field(default=None, gt=0, le=1024)
     pricing: PricingSection
     from_: UtcInstant = Field(alias="from")
@@ -161,7 +166,7 @@ class Commitment(_Section):
     provider: Name
     region: Name
     instance_type: Annotated[str, Field(min_length=1, max_length=100)]
-    count: int = Field(ge=1, le=100_000)
+    count: int = Field(strict=True, ge=1, le=100_000)
     term_months: Literal[12, 36]
     payment_option: Literal["no_upfront", "partial_upfront", "all_upfront"] = "no_upfront"
     rate_usd_per_gpu_hour: Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=8)] | None = None
@@ -192,6 +197,18 @@ class Commitment(_Section):
         raise AssertionError("unreachable: the 28th exists in every month")
 
 
+def _path_problem(path: str) -> str | None:
+    if "://" in path:
+        return "is an address; usage is read from files of this machine"
+    if path.startswith("~"):
+        return "begins with ~, which is not expanded; write the folder out"
+    if "\0" in path or not path.strip("./ ") or path.endswith("/"):
+        return "names no file; write a pattern such as logs/*.jsonl*"
+    if any("**" in part and part != "**" for part in path.split("/")):
+        return "uses ** inside a name; it stands alone between slashes"
+    return None
+
+
 class UsageSource(_Section):
     """`usage[]`: where token counts come from, and which deployment they belong to."""
 
@@ -206,6 +223,8 @@ class UsageSource(_Section):
     def _complete(self) -> "UsageSource":
         if (self.path is None) == (self.url is None):
             raise ValueError("give either a path or a url")
+        if self.path is not None and (problem := _path_problem(self.path)):
+            raise ValueError(f"path {self.path!r} {problem}")
         if self.url is not None and self.kind != "vllm_metrics":
             raise ValueError("only kind vllm_metrics is scraped from a url; give a path")
         if (self.deployment is None) == (not self.deployments):
@@ -263,6 +282,10 @@ class Ledger(_Section):
                     )
         problems += _repeated(("commitments", "id"), [commitment.id for commitment in self.commitments])
         problems += _repeated(("usage", "name"), [source.name for source in self.usage])
+        problems += [
+            ((*where[:2], "url" if self.usage[int(where[1])].url else "path"), f"{what}: its tokens would count twice")
+            for where, what in _repeated(("usage", "path"), [str(source.path or source.url) for source in self.usage])
+        ]
         for index, source in enumerate(self.usage):
             problems += [
                 (("usage", index), f"no deployment {name!r} in fleet{_suggest(name, first)}")
@@ -404,14 +427,20 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[-1] not in {"float", "timestamp"}]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[-1] not in {"float", "int", "timestamp"}]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+# Plain decimal integers only: YAML 1.1 reads 010 as 8 and 1:30 as 90.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
 
 
 def _no_duplicates(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[str] = set()
     for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(None, None, "a field name must be plain text", key.start_mark)
         if key.value in seen:
             raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
         seen.add(key.value)
@@ -423,7 +452,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_dupl
 
 def _repeated(where: tuple[str, str], names: list[str]) -> list[tuple[tuple[str | int, ...], str]]:
     return [
-        ((where[0], index, where[1]), f"{name!r} is used twice; {where[1]}s must differ")
+        ((where[0], index, where[1]), f"{name!r} is used twice; each {where[1]} must differ")
         for index, name in enumerate(names)
         if name in names[:index]
     ]

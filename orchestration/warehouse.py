@@ -9,6 +9,8 @@ without a word), and then it is set aside and filled again.
 
 import json
 import logging
+import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.expectations import PRICE_RULES, USAGE_RULES, check_batch, failing_rows
-from orchestration.serving_logs import UnreadableFile, discover, stage_litellm, stage_vllm
+from orchestration.serving_logs import KnownFile, UnreadableFile, discover, stage_litellm, stage_vllm
 from orchestration.settings import Ledger, Settings, UsageSource
 from scrapers.landing import EntryKind, LandedEntry
 from scrapers.records import ParsedSnapshot, PriceRecord, Rejection
@@ -34,11 +36,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOCK_WAIT_SECONDS = 60
+_DAMAGE = re.compile(r"corrupt|checksum|not a valid DuckDB|enough bytes|write-ahead|\bWAL\b|block", re.IGNORECASE)
+NAMED_PROBLEMS = 10
 LOOK_BACK_DAYS = 2  # with the day itself: the last three days are rebuilt, for late rows
 USAGE_TABLES = {"vllm_metrics": "vllm_samples", "litellm": "litellm_requests"}
 
 
-class WarehouseLockedError(Exception):
+class WarehouseUnusableError(Exception):
+    """The warehouse cannot be opened for a reason that a new file would not cure: rights, a newer format, limits."""
+
+
+class WarehouseLockedError(WarehouseUnusableError):
     """Another process holds the warehouse open."""
 
 
@@ -55,7 +63,10 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True)
 class UsageResult:
-    """What one usage source brought in this run. `failures` are the gate's sentences, one per broken rule."""
+    """What one usage source brought in this run.
+
+    `failures` are the gate's sentences, one per broken rule; `problems` name files that were not read, or in part.
+    """
 
     file_count: int
     unchanged_file_count: int
@@ -64,6 +75,7 @@ class UsageResult:
     partial_file_count: int
     refused_file_count: int
     failures: list[str]
+    problems: list[str]
 
 
 class Warehouse:
@@ -79,13 +91,16 @@ class Warehouse:
 
         Raises:
             WarehouseLockedError: another process has held the file for more than a minute.
+            WarehouseUnusableError: the file cannot be opened, and not because its content is damaged.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
             self._manifest_path.unlink(missing_ok=True)  # deleted on purpose: filled again from landing and logs
         try:
             con = self._open()
-        except (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException, _RowsLostError):
+        except (duckdb.Error, _RowsLostError) as error:
+            if not _is_damage(error):
+                raise WarehouseUnusableError(f"{self.path} cannot be opened: {error}") from None
             self._set_aside()
             con = self._open()
         try:
@@ -137,16 +152,36 @@ class Warehouse:
 
     def _write_manifest(self, con: duckdb.DuckDBPyConnection) -> None:
         temporary = self._manifest_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"rows": _kept_rows(con)}))
+        with temporary.open("w", encoding="utf-8") as stream:
+            json.dump({"rows": _kept_rows(con)}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.replace(self._manifest_path)
 
     def _compare_with_manifest(self, con: duckdb.DuckDBPyConnection) -> None:
-        """More rows than the manifest says are fine: a run was killed after its commit."""
-        if self._manifest_path.exists():
-            expected = json.loads(self._manifest_path.read_text())["rows"]
-            for table, rows in _kept_rows(con).items():
-                if rows < expected.get(table, 0):
-                    raise _RowsLostError(f"raw.{table} has {rows} rows, its manifest says {expected[table]}")
+        """More rows than the manifest says are fine: a run was killed after its commit.
+
+        A manifest that cannot be read says nothing; it is written anew when the connection closes.
+        """
+        try:
+            expected = dict(json.loads(self._manifest_path.read_bytes())["rows"])
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError):
+            logger.warning("%s cannot be read and is written anew", self._manifest_path)
+            return
+        for table, rows in _kept_rows(con).items():
+            if rows < expected.get(table, 0):
+                raise _RowsLostError(f"raw.{table} has {rows} rows, its manifest says {expected[table]}")
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether an error in opening tells of damaged content. Anything else must not cost the user the file."""
+    if isinstance(
+        error, _RowsLostError | duckdb.SerializationException | duckdb.InternalException | duckdb.FatalException
+    ):
+        return True
+    return isinstance(error, duckdb.Error) and bool(_DAMAGE.search(str(error)))
 
 
 class _RowsLostError(Exception):
@@ -369,9 +404,9 @@ def load_usage(
 ) -> UsageResult:
     """Reads the new and changed files of one usage source, gates them, and replaces their rows whole."""
     known = {
-        row[0]: (row[1], row[2])
+        row[0]: KnownFile(*row[1:])
         for row in con.execute(
-            "select file_path, size_bytes, modified_at from raw.usage_files "
+            "select file_path, file_id, size_bytes, modified_at from raw.usage_files "
             "where source_name = ? and status <> 'refused'",
             [source.name],
         ).fetchall()
@@ -419,6 +454,19 @@ def load_usage(
     except BaseException:
         con.execute("rollback")
         raise
+    problems = [f"{source.name}: {file.path} was not read: {file.reason}" for file in found.unreadable]
+    if found.changed:
+        problems += [
+            f"{source.name}: {path} was read in part: {message}"
+            if status == "partial"
+            else f"{source.name}: {path} was not read"
+            for path, status, message in con.execute(
+                "select file_path, status, message from staged_files "
+                "where status = 'partial' or status = 'refused' and message <> 'gate' order by file_path"
+            ).fetchall()
+        ]
+    if len(problems) > NAMED_PROBLEMS:
+        problems = [*problems[:NAMED_PROBLEMS], f"{source.name}: and {len(problems) - NAMED_PROBLEMS} more files"]
     totals = (
         con.execute(
             "select coalesce(sum(record_count) filter (status <> 'refused'), 0), coalesce(sum(rejected_count), 0), "
@@ -435,6 +483,7 @@ def load_usage(
         partial_file_count=int(totals[2]),
         refused_file_count=int(totals[3]) + len(found.unreadable),
         failures=failures,
+        problems=problems,
     )
 
 

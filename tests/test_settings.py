@@ -83,6 +83,15 @@ def test_term_from_29_february_ends_on_the_28th(tmp_path: Path) -> None:
         ("kind: litellm", "kind: lite_llm", "usage[0].kind"),
         ('path: "logs/*.jsonl"', 'url: "http://10.0.0.1/metrics"', "only kind vllm_metrics is scraped from a url"),
         ("deployment: chat", 'deployment: "<b>chat</b>"', "fleet[0].deployment: use letters, digits"),
+        ("from: 2026-09-01", "from: 20260901", "line 11, fleet[0].from: write an instant in UTC"),
+        ("from: 2026-09-01", "from: 0001-01-01", "lies outside the years 2000 to 2100"),
+        ("replicas: 2", "replicas: 1:30", "line 9, fleet[0].replicas: input should be a valid integer"),
+        ("replicas: 2", "replicas: true", "line 9, fleet[0].replicas: input should be a valid integer"),
+        ("{regions: [us-east-1]}", "false", "prices.sources.aws"),
+        ('"logs/*.jsonl"', '"."', "names no file; write a pattern"),
+        ('"logs/*.jsonl"', '"~/logs/*.jsonl"', "begins with ~"),
+        ('"logs/*.jsonl"', '"s3://bucket/*.jsonl"', "is an address"),
+        ('"logs/*.jsonl"', '"**x/*.jsonl"', "uses ** inside a name"),
         ("fleet:", "fleets:", "line 3, fleets: unknown field (did you mean 'fleet'?)"),
     ],
 )
@@ -100,6 +109,12 @@ def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
 
 def test_a_field_given_twice_is_refused(tmp_path: Path) -> None:
     assert "'replicas' is given twice" in problems(tmp_path, "replicas: 2", "replicas: 2\n    replicas: 3")[0]
+
+
+def test_one_set_of_files_feeds_one_source(tmp_path: Path) -> None:
+    extra = '  - {name: again, kind: litellm, path: "logs/*.jsonl", deployment: chat}\n'
+    with pytest.raises(ConfigError, match=r"usage\[1\].path.*its tokens would count twice"):
+        read_ledger(write(tmp_path, GOOD + extra))
 
 
 def test_broken_yaml_names_the_line(tmp_path: Path) -> None:

@@ -242,6 +242,105 @@ def test_a_file_started_anew_does_not_take_the_old_rows_away(tmp_path: Path) -> 
     assert rows(settings, "select count(*) from raw.litellm_requests") == [(3,)]
 
 
+def test_a_copy_beside_its_log_changes_nothing_however_often_it_is_read(tmp_path: Path) -> None:
+    """What a rotation leaves: a shorter copy, a compressed copy. Read one by one, they would take turns."""
+    text = lines(*(payload(n) for n in range(6)))
+    (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
+    (tmp_path / "a.jsonl.1").write_text(lines(payload(0), payload(1)), encoding="utf-8")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    settings = settings_for(tmp_path, "litellm", "*.jsonl*")
+    for _ in range(3):
+        load(settings)
+        assert rows(settings, "select count(*), count(distinct request_id) from raw.litellm_requests") == [(6, 6)]
+
+
+def test_two_logs_that_only_begin_alike_are_both_kept(tmp_path: Path) -> None:
+    """At-least-once shipping repeats a record in the next file."""
+    (tmp_path / "a.jsonl").write_text(lines(payload(1), payload(2)), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text(lines(payload(1), payload(3), payload(4)), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    for _ in range(3):
+        load(settings)
+        assert rows(settings, "select count(distinct request_id) from raw.litellm_requests") == [(4,)]
+
+
+def test_a_renamed_folder_of_scrapes_counts_once(tmp_path: Path) -> None:
+    folder = tmp_path / "replica-0"
+    folder.mkdir()
+    for minute in (0, 5):
+        page = (
+            "process_start_time_seconds 1.79545638262e+09\n"
+            f'vllm:prompt_tokens_total{{engine="0",model_name="m"}} {minute}.0\n'
+        )
+        (folder / f"20261123T18{minute:02}00Z.prom").write_text(page, encoding="utf-8")
+    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    load(settings)
+    folder.rename(tmp_path / "replica-0-archived")
+    load(settings)
+    found = rows(settings, "select count(*), any_value(replica_key) from raw.vllm_samples")
+    assert found == [(2, "replica-0-archived")]
+
+
+def test_file_names_are_no_patterns(tmp_path: Path) -> None:
+    (tmp_path / "a[1].jsonl").write_text(lines(payload(1)), encoding="utf-8")
+    (tmp_path / "a1.jsonl").write_text(lines(payload(2)), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    load(settings)
+    assert rows(settings, "select request_id from raw.litellm_requests order by 1") == [
+        ("chatcmpl-1",),
+        ("chatcmpl-2",),
+    ]
+
+
+def test_byte_order_mark_does_not_cost_the_first_record(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + lines(payload(1), payload(2)).encode())
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    result = load(settings)
+    assert (result.record_count, result.rejected_count, result.problems) == (2, 0, [])
+
+
+def test_a_call_that_ends_in_another_century_has_no_end(tmp_path: Path) -> None:
+    """It would keep its replica busy for every hour until then."""
+    (tmp_path / "a.jsonl").write_text(lines(payload(1, endTime=4_102_444_800.0)), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    load(settings)
+    assert rows(settings, "select completed_at, prompt_tokens from raw.litellm_requests") == [(None, 100)]
+
+
+def test_absurd_counters_and_instants_are_rejected_not_fatal(tmp_path: Path) -> None:
+    folder = tmp_path / "replica-0"
+    folder.mkdir()
+    page = (
+        'vllm:prompt_tokens_total{engine="0",model_name="m"} 1e30\n'
+        'vllm:generation_tokens_total{engine="0",model_name="m"} 5.0\n'
+        'vllm:generation_tokens_created{engine="0",model_name="m"} 1e18\n'
+        "process_start_time_seconds 1e300\n"
+    )
+    (folder / "20261123T175427Z.prom").write_text(page, encoding="utf-8")
+    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    load(settings)
+    assert rows(settings, "select value, series_created_at, process_started_at from raw.vllm_samples") == [
+        (5.0, None, None)
+    ]
+    assert rows(settings, "select reason, field from raw.rejected_records") == [
+        ("value_not_a_count", "vllm:prompt_tokens_total")
+    ]
+
+
+def test_files_that_were_not_read_are_named(tmp_path: Path) -> None:
+    """A check that passes while files are passed over would hide them."""
+    whole = gzip.compress(lines(*(payload(n) for n in range(2000))).encode())
+    (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    settings = settings_for(tmp_path, "litellm", "*.jsonl*")
+    (problem,) = load(settings).problems
+    assert problem.endswith("cut.jsonl.gz was read in part: archive_cut_short")
+    folder = tmp_path / "replica-0"
+    folder.mkdir()
+    (folder / "latest.prom").write_text("x\n", encoding="utf-8")
+    (problem,) = load(settings_for(tmp_path, "vllm_metrics", "*/*.prom")).problems
+    assert problem.endswith("latest.prom was not read: file_name_has_no_utc_time_or_epoch")
+
+
 def test_scrape_cut_short_loses_its_last_line_not_its_digits(tmp_path: Path) -> None:
     """`51842.0` cut to `518` would be read as a counter reset of 51,324 tokens."""
     folder = tmp_path / "replica-0"

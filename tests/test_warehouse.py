@@ -14,7 +14,7 @@ import pytest
 from orchestration import warehouse as warehouse_module
 from orchestration.price_feeds import land_bundled, land_replay, load_landed
 from orchestration.settings import Settings, load_settings
-from orchestration.warehouse import LoadResult, Warehouse, WarehouseLockedError
+from orchestration.warehouse import LoadResult, Warehouse, WarehouseLockedError, WarehouseUnusableError
 from scrapers.landing import Landing
 
 DAY = datetime(2026, 10, 1, 6, tzinfo=UTC)
@@ -199,6 +199,30 @@ def test_unreadable_warehouse_is_set_aside(settings: Settings) -> None:
     with Warehouse(settings.warehouse_path).connect() as con:
         assert load_landed(con, settings, "oci")[0].outcome == "loaded"
     assert (settings.data_dir / "quarantine").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b'{"rows": null}', b"\xff\xfe"])
+def test_manifest_that_cannot_be_read_is_written_anew(settings: Settings, content: bytes) -> None:
+    replay(settings, oci_answer({"B109479": 3.5}), DAY)
+    manifest = settings.warehouse_path.with_suffix(".manifest.json")
+    manifest.write_bytes(content)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        assert load_landed(con, settings, "oci") == []
+    assert json.loads(manifest.read_text())["rows"]["source_fetches"] == 1
+
+
+def test_a_file_that_may_not_be_opened_is_not_set_aside(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rights, limits and newer formats are no damage: a new file would cost the rows of logs that are gone."""
+    replay(settings, oci_answer({"B109479": 3.5}), DAY)
+
+    def refused(*_: object, **__: object) -> None:
+        raise duckdb.IOException('IO Error: Cannot open file "warehouse.duckdb": Permission denied')
+
+    monkeypatch.setattr(warehouse_module.duckdb, "connect", refused)
+    with pytest.raises(WarehouseUnusableError, match="Permission denied"), Warehouse(settings.warehouse_path).connect():
+        pass
+    assert not (settings.data_dir / "quarantine").exists()
+    assert settings.warehouse_path.exists()
 
 
 def _hold(path: str, seconds: float, ready: Any) -> None:

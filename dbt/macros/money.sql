@@ -3,17 +3,28 @@ Money and exact quantities. DuckDB gives DOUBLE for `/` and overflows DECIMAL(18
 quotients of money go through these macros and nowhere else.
 -#}
 
-{#- quantity x rate in USD, exact to 10 decimals: decimal(38,6) x decimal(38,8) fits 38 digits in every engine. -#}
+{#-
+quantity x rate in USD, to 10 decimals. 20 and 18 digits multiply to 38, the most an engine has: any price the ledger can
+hold, decimal(18,8), times up to 10^14 GPU-hours; 100,000 replicas of 16 GPUs hold 38,400,000 a day.
+-#}
 {% macro usd_amount(quantity, rate) -%}
-    cast(cast({{ quantity }} as decimal(24, 6)) * cast({{ rate }} as decimal(14, 8)) as decimal(38, 10))
+    cast(cast({{ quantity }} as decimal(20, 6)) * cast({{ rate }} as decimal(18, 8)) as decimal(38, 10))
 {%- endmacro %}
 
-{#- numerator / denominator as a USD rate with 8 decimals; null when the denominator is zero or either side is unknown. -#}
+{#- A price: numerator / denominator in USD with 8 decimals; null when the denominator is zero or either side is unknown. -#}
 {% macro usd_rate(numerator, denominator) -%}
     cast(cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0) as decimal(18, 8))
 {%- endmacro %}
 
+{#-
+A unit cost: like usd_rate, but wide. A price is bounded by the market; what one token costs is not, for a fleet that
+served two of them in a day bears its whole bill on them.
+-#}
+{% macro usd_unit_cost(numerator, denominator) -%}
+    cast(cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0) as decimal(28, 8))
+{%- endmacro %}
+
 {#- USD per million tokens. -#}
 {% macro usd_per_million(cost, tokens) -%}
-    {{ usd_rate("cast(" ~ cost ~ " as double) * 1000000", tokens) }}
+    {{ usd_unit_cost("cast(" ~ cost ~ " as double) * 1000000", tokens) }}
 {%- endmacro %}

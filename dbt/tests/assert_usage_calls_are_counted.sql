@@ -1,13 +1,17 @@
--- Every gateway call is in an hour of a deployment or listed as unmapped.
+-- Up to the last day of the run, every gateway call is in an hour of a deployment or listed as unmapped.
 with calls as (
 
-    select count(*) as call_count from {{ ref("stg_litellm__requests") }}
+    select count(*) as call_count
+    from {{ ref("stg_litellm__requests") }} as requests
+    inner join {{ ref("stg_ledger__run") }} as run on requests.usage_date <= run.as_of_date
 
 ),
 
 mapped as (
 
-    select coalesce(sum(call_count), 0) as call_count from {{ ref("int_gateway_usage__hourly") }}
+    select coalesce(sum(gateway_usage.call_count), 0) as call_count
+    from {{ ref("int_gateway_usage__hourly") }} as gateway_usage
+    inner join {{ ref("stg_ledger__run") }} as run on gateway_usage.usage_hour_at < run.as_of_end_at
 
 ),
 

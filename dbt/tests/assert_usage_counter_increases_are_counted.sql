@@ -1,38 +1,137 @@
--- Every token that a counter increased by is in an hour of a deployment or listed as unmapped.
-with increases as (
+-- Every prompt or output token that a counter increased by, up to the last day of the run, is in the costs of its
+-- deployment's hour; where the ledger lists no GPU, in the hourly usage; without a route, in the unmapped usage. Only
+-- hours in which no replica exposes one of the two classes are left out: their total is unknown.
+with deltas as (
 
-    select coalesce(sum(delta), 0) as tokens
-    from {{ ref("int_counter_deltas") }}
-    where usage_metric in ('prompt_tokens', 'output_tokens')
-
-),
-
-mapped as (
-
-    select coalesce(sum(coalesce(prompt_tokens, 0) + coalesce(output_tokens, 0)), 0) as tokens
-    from {{ ref("int_engine_usage__hourly") }}
-
-),
-
-engines as (
-
-    select distinct source_name from {{ ref("int_counter_deltas") }}
+    select
+        counter_deltas.*,
+        routes.deployment
+    from {{ ref("int_counter_deltas") }} as counter_deltas
+    left join {{ ref("int_usage_routes__resolved") }} as routes
+        on
+            counter_deltas.source_name = routes.source_name
+            and counter_deltas.model_name = routes.model
+            and routes.model_group = ''
+    where counter_deltas.usage_metric in ('prompt_tokens', 'output_tokens')
 
 ),
 
-unmapped as (
+increases as (
 
-    select coalesce(sum(unmapped_usage.total_tokens), 0) as tokens
-    from {{ ref("int_usage_unmapped") }} as unmapped_usage
-    inner join engines on unmapped_usage.source_name = engines.source_name
+    select deltas.*
+    from deltas
+    inner join {{ ref("stg_ledger__run") }} as run on deltas.usage_hour_at < run.as_of_end_at
+    where deltas.delta is not null
+
+),
+
+replica_classes as (
+
+    select
+        deployment,
+        source_name,
+        replica_key,
+        max(case when usage_metric = 'prompt_tokens' then 1 else 0 end) as has_prompt_tokens,
+        max(case when usage_metric = 'output_tokens' then 1 else 0 end) as has_output_tokens
+    from deltas
+    group by deployment, source_name, replica_key
+
+),
+
+increased_hours as (
+
+    select
+        increases.deployment,
+        increases.usage_hour_at,
+        sum(increases.delta) as tokens
+    from increases
+    inner join replica_classes
+        on
+            increases.deployment = replica_classes.deployment
+            and increases.source_name = replica_classes.source_name
+            and increases.replica_key = replica_classes.replica_key
+    group by increases.deployment, increases.usage_hour_at
+    having max(replica_classes.has_prompt_tokens) = 1 and max(replica_classes.has_output_tokens) = 1
+
+),
+
+cost_hours as (
+
+    select
+        deployment,
+        hour_start_at,
+        sum(total_tokens) as tokens
+    from {{ ref("fct_inference_costs_hourly") }}
+    group by deployment, hour_start_at
+
+),
+
+fleet_hours as (
+
+    select distinct
+        deployment,
+        hour_start_at
+    from {{ ref("int_fleet__hourly") }}
+
+),
+
+counted_hours as (
+
+    select
+        increased_hours.deployment,
+        increased_hours.tokens,
+        case when fleet_hours.deployment is null then usage_hours.total_tokens else cost_hours.tokens end
+            as counted_tokens
+    from increased_hours
+    left join {{ ref("int_usage__hourly") }} as usage_hours
+        on
+            increased_hours.deployment = usage_hours.deployment
+            and increased_hours.usage_hour_at = usage_hours.usage_hour_at
+    left join fleet_hours
+        on
+            increased_hours.deployment = fleet_hours.deployment
+            and increased_hours.usage_hour_at = fleet_hours.hour_start_at
+    left join cost_hours
+        on
+            increased_hours.deployment = cost_hours.deployment
+            and increased_hours.usage_hour_at = cost_hours.hour_start_at
+
+),
+
+unrouted as (
+
+    select
+        increases.source_name,
+        increases.model_name,
+        sum(increases.delta) as tokens
+    from increases
+    where increases.deployment is null
+    group by increases.source_name, increases.model_name
+
+),
+
+counted_unrouted as (
+
+    select
+        unrouted.source_name,
+        unrouted.tokens,
+        coalesce(unmapped_usage.input_tokens, 0)
+        + coalesce(unmapped_usage.cached_input_tokens, 0)
+        + coalesce(unmapped_usage.output_tokens, 0) as counted_tokens
+    from unrouted
+    left join {{ ref("fct_unmapped_usage") }} as unmapped_usage
+        on
+            unrouted.source_name = unmapped_usage.source_name
+            and unrouted.model_name = unmapped_usage.model
+            and unmapped_usage.reason = 'no_route'
+            and unmapped_usage.model_group = ''
 
 )
 
-select
-    increases.tokens,
-    mapped.tokens as mapped_tokens,
-    unmapped.tokens as unmapped_tokens
-from increases
-cross join mapped
-cross join unmapped
-where increases.tokens <> mapped.tokens + unmapped.tokens
+select * from counted_hours
+where tokens <> coalesce(counted_tokens, -1)
+
+union all
+
+select * from counted_unrouted
+where tokens <> counted_tokens

@@ -47,7 +47,7 @@ def _usage_asset(kind: str, deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "files_pass_gate",
                 asset=key,
-                description="Great Expectations let each new file in; the rows of a refused one are left out.",
+                description="Each new file was read whole and passed Great Expectations; a refused one is left out.",
             )
         ],
     )
@@ -61,6 +61,7 @@ def _usage_asset(kind: str, deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
                 if source.kind == kind
             }
         failures = [failure for result in results.values() for failure in result.failures]
+        problems = [problem for result in results.values() for problem in result.problems]
         for name, result in results.items():
             context.log.info(
                 f"{name}: {result.record_count} rows from {result.file_count} new or changed files, "
@@ -77,9 +78,9 @@ def _usage_asset(kind: str, deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
         )
         yield dg.AssetCheckResult(
             check_name="files_pass_gate",
-            passed=not failures,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description="; ".join(failures) or "every new file is in",
+            passed=not failures and not problems,
+            severity=dg.AssetCheckSeverity.ERROR if failures else dg.AssetCheckSeverity.WARN,
+            description="; ".join(failures + problems) or "every new file is in",
         )
 
     return raw_usage

@@ -164,7 +164,7 @@ final as (
         {{ usd_per_million("output_cost_usd", "priced_output_tokens") }}
             as cost_usd_per_million_output_tokens,
         {{ usd_per_million("cost_usd", "priced_total_tokens") }} as cost_usd_per_million_total_tokens,
-        {{ usd_rate("cost_usd", "priced_request_count") }} as cost_usd_per_request,
+        {{ usd_unit_cost("cost_usd", "priced_request_count") }} as cost_usd_per_request,
         case
             when not is_divisible then null
             when is_phase_measured then 'measured_phase_seconds'
