@@ -1,6 +1,6 @@
--- Every prompt or output token that a counter increased by, up to the last day of the run, is in the costs of its
--- deployment's hour; where the ledger lists no GPU, in the hourly usage; without a route, in the unmapped usage. Only
--- hours in which no replica exposes one of the two classes are left out: their total is unknown.
+-- Every prompt or output token that a counter increased by, up to the last day of the run, is in the costs of
+-- its deployment's hour; where the ledger lists no GPU, in the hourly usage; without a route, in the unmapped
+-- usage. Only hours in which no replica exposes one of the two classes are left out: their total is unknown.
 with deltas as (
 
     select

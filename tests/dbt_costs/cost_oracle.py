@@ -71,6 +71,7 @@ def engine_usage(world: World) -> dict[tuple[str, datetime], Row]:
 
     totals: dict[tuple[str, str, str, datetime], Row] = defaultdict(lambda: defaultdict(Fraction))
     windows: dict[tuple[str, str, str, datetime], dict[datetime, tuple[Fraction, bool]]] = defaultdict(dict)
+    counted: dict[tuple[str, str, str, str], set[datetime]] = defaultdict(set)
     for key, by_instant in series.items():
         source, replica, _, model, metric, label = key
         deployment = routes.get((source, model)) or routes.get((source, "*"))
@@ -79,6 +80,7 @@ def engine_usage(world: World) -> dict[tuple[str, datetime], Row]:
         )
         if deployment is None or name is None:
             continue
+        counted[deployment, source, replica, name] |= set()  # exposed, if only once
         previous = None
         for at in sorted(by_instant):
             sample = by_instant[at]
@@ -105,6 +107,7 @@ def engine_usage(world: World) -> dict[tuple[str, datetime], Row]:
             hour = hour_of(window_start + (at - window_start) / 2)
             place = (deployment, source, replica, hour)
             totals[place][name] += delta
+            counted[deployment, source, replica, name].add(hour)
             if name in ("prompt", "output"):
                 length, moved = windows[place].get(at, (Fraction(0), False))
                 windows[place][at] = (max(length, seconds(window_start, at)), moved or delta > 0)
@@ -115,6 +118,12 @@ def engine_usage(world: World) -> dict[tuple[str, datetime], Row]:
         hour_usage["observed"] += min(sum(length for length, _ in found.values()), Fraction(3600))
         hour_usage["active"] += min(sum(length for length, moved in found.values() if moved), Fraction(3600))
         replica_totals = dict(totals[place])
+        for name in (*dict.fromkeys(names.values()), "requests"):  # exposed, but counted in another hour: 0
+            seen = counted.get((*place[:3], name))
+            if seen is None:
+                continue
+            if name in ("prompt", "output", "requests") or (seen and min(seen) <= place[3] <= max(seen)):
+                replica_totals.setdefault(name, Fraction(0))
         hits = replica_totals.pop("hits", None)
         if "cached" not in replica_totals and hits is not None:
             replica_totals["cached"] = hits

@@ -176,7 +176,9 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
     counters: dict[tuple[int, str, str | None], float] = {}
     rows: list[Row] = []
     busy = True
+    cuts = random.Random(replica)
     while now < at("2026-10-05T00:00"):
+        cut = cuts.choice(names) if cuts.random() < 0.05 else None  # a page that lacks one counter
         if rng.random() < 0.02:  # killed: some scrapes are missed, the new process starts at zero
             begun = now + timedelta(milliseconds=rng.randrange(1, step * 700))
             now = begun + timedelta(seconds=rng.randrange(1, step))
@@ -211,6 +213,8 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
                         "series_created_at": created if states_start and source != "m-chat-b" else None,
                         "process_started_at": begun if states_start else None,
                     }
+                    if name == cut:
+                        continue
                     rows.append(row)
                     if rng.random() < 0.01:
                         rows.append(dict(row))

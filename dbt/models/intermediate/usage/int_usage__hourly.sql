@@ -29,8 +29,8 @@ engine_hours as (
     select
         deployment,
         usage_hour_at,
-        -- All or nothing: half a count would make the classes sum to something else than the total. A class is
-        -- null only where no replica of the hour exposes it.
+        -- All or nothing: half a count would make the classes sum to something else than the total. A class
+        -- is null only where no replica of the hour exposes it.
         sum(prompt_tokens) + sum(output_tokens) is not null as has_tokens,
         cast(sum(prompt_tokens) as bigint) as prompt_tokens,
         cast(sum(cached_tokens) as bigint) as cached_tokens,

@@ -88,8 +88,11 @@ unrouted_engine as (
         '' as deployment,
         request_count,
         prompt_tokens - least(coalesce(cached_tokens, 0), prompt_tokens) as input_tokens,
-        case when cached_tokens > prompt_tokens then prompt_tokens else cached_tokens end
-            as cached_input_tokens,
+        case
+            when prompt_tokens is null then null
+            when cached_tokens > prompt_tokens then prompt_tokens
+            else cached_tokens
+        end as cached_input_tokens,
         output_tokens,
         first_usage_date,
         last_usage_date
