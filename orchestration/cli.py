@@ -343,6 +343,20 @@ def print_summary(settings: Settings) -> None:
         out.print()
         out.print(table if mix else "no fleet hours on this day")
 
+        unpriced = con.execute(
+            "select count(*) from fct_purchase_mix_daily where usage_date = ? and not is_fully_priced", [day]
+        ).fetchone()
+        if unpriced and unpriced[0]:
+            out.print("[yellow]Some of these hours have no price and are not in the cost[/]: null_reason says why.")
+        lost = con.execute(
+            "select coalesce(nullif(model, ''), deployment), reason, sum(total_tokens) from fct_unmapped_usage "
+            "group by all order by 3 desc nulls last"
+        ).fetchall()
+        for name, reason, tokens in lost[:5]:
+            where = "no deployment in ledger.yaml" if reason == "no_route" else "hours outside its fleet entries"
+            line = Text("Tokens without a cost: ", "yellow").append(f"{_number(tokens, 0)} of {name}, {where}")
+            out.print(line.append(" (fct_unmapped_usage)"))
+
         findings = con.execute(
             """
             select severity, provider, coalesce(likely_cause, ''), details

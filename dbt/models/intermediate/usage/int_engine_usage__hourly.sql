@@ -38,9 +38,9 @@ increases as (
 ),
 
 -- One row per replica. Which classes it exposes: a page that was cut, or a value that is no number, moves an
--- increase into another hour, and the hour it left has counted 0 of it. Prompt, output and requests are in all
--- pages of an engine or in none; the others came with a release, so they are known from their first hour to
--- their last.
+-- increase into another hour, and the hour it left has counted 0 of it. Prompt, output and requests are in
+-- all pages of an engine or in none; the others came with a release, so they are known from their first hour
+-- to their last.
 replica_classes as (
 
     select
