@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from scrapers.usage.prometheus import land_scrape, scrape
-
 from orchestration.settings import Settings
 from scrapers.errors import ScrapeError
+from scrapers.usage.prometheus import land_scrape, scrape
 
 
 @dataclass(frozen=True, slots=True)
