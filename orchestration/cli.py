@@ -43,6 +43,7 @@ out = Console(file=os.fdopen(os.dup(1), "w", encoding="utf-8"), highlight=False,
 err = Console(file=os.fdopen(os.dup(2), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
 
 KEPT_LOGS = 30
+INTERRUPTED = "Interrupted. What was published stays; the next run takes up what is missing."
 EARLIEST_YEAR = 2015  # before any GPU price of the kind existed
 
 ConfigOption = Annotated[
@@ -112,10 +113,12 @@ def run(
                 ).success
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C, in the words of Python or of Dagster
-                _fail("Interrupted. What was published stays; the next run takes up what is missing.")
+                _fail(INTERRUPTED)
             with log.open("a", encoding="utf-8") as stream:
                 traceback.print_exception(error, file=stream)
             progress.failures.append(("the run", f"{type(error).__name__}: {error}"))
+    if any("ExecutionInterrupted" in text for _, text in progress.failures):
+        _fail(INTERRUPTED)
     published = _published_run(settings)
     if published is None or published == before:
         err.print(
