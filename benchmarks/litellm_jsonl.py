@@ -38,9 +38,13 @@ usage:
 def write_payloads(path: Path, megabytes: int, seed: int = 1) -> int:
     """Writes payloads of the real shape and weight (about 11 KB, 7 KB of it the model map); returns the row count."""
     rng = random.Random(seed)
-    prices = [f"{kind}_{unit}_above_{size}k_tokens_{tier}" for kind in ("input_cost", "output_cost", "cache_read_cost")
-              for unit in ("per_token", "per_image", "per_audio_token") for size in (128, 200, 272)
-              for tier in ("flex", "priority", "balanced", "ultrafast")]  # fmt: skip
+    prices = [
+        f"{kind}_{unit}_above_{size}k_tokens_{tier}"
+        for kind in ("input_cost", "output_cost", "cache_read_cost")
+        for unit in ("per_token", "per_image", "per_audio_token")
+        for size in (128, 200, 272)
+        for tier in ("flex", "priority", "balanced", "ultrafast")
+    ]
     model_map = {"model_map_key": "hosted_vllm/acme/qwen3-32b", "model_map_value": dict.fromkeys(prices)}
     filler = {f"user_api_key_{name}": None for name in ("alias", "spend", "org_id", "user_id", "end_user_id", "email")}
     rows, size, limit = 0, 0, megabytes * 1_000_000
@@ -131,12 +135,23 @@ def main() -> None:
         with warehouse.connect():
             pass
         subprocess.run(
-            [Path(sys.executable).with_name("dbt"), "--quiet", "run", "--profiles-dir", ".", "--select",
-             "+stg_litellm__requests", "--target-path", str(root / "target"), "--log-path", str(root / "logs")],
+            [
+                Path(sys.executable).with_name("dbt"),
+                "--quiet",
+                "run",
+                "--profiles-dir",
+                ".",
+                "--select",
+                "+stg_litellm__requests",
+                "--target-path",
+                str(root / "target"),
+                "--log-path",
+                str(root / "logs"),
+            ],
             cwd=PROJECT_ROOT / "dbt",
             env={**os.environ, "LEDGER_WAREHOUSE": str(settings.warehouse_path)},
             check=True,
-        )  # fmt: skip
+        )
         expectations._batch_definition()  # importing and starting Great Expectations is paid once a run, not per byte
         bare_scan(path)  # warms the file cache for both
         bare = min(bare_scan(path) for _ in range(3))

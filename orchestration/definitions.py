@@ -148,8 +148,8 @@ def prepare_dbt() -> None:
     files = [path for folder in folders for path in (DBT_DIR / folder).rglob("*") if path.is_file()]
     newest = max(path.stat().st_mtime for path in [DBT_DIR / "dbt_project.yml", DBT_DIR / "profiles.yml", *files])
     if not manifest.exists() or manifest.stat().st_mtime < newest:
-        dbt = Path(sys.executable).with_name("dbt")
-        subprocess.run([dbt, "--quiet", "parse", "--profiles-dir", "."], cwd=DBT_DIR, check=True)  # noqa: S603
+        command = [str(Path(sys.executable).with_name("dbt")), "--quiet", "parse", "--profiles-dir", "."]
+        subprocess.run(command, cwd=DBT_DIR, check=True)  # noqa: S603 - our own program, no outside input
 
 
 def remove_old_dbt_runs() -> None:

@@ -17,8 +17,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import duckdb
 
@@ -152,16 +154,12 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownF
     to_read: dict[str, LogFile] = {}
     for file in changed:
         other = to_read.get(file.file_id) or chosen.get(file.file_id)
-        if other is not None and source.kind == "vllm_metrics":
-            continue  # the same page under two names
-        if other is not None:
-            relation = _compare_logs(file.path, other.path)
-            if relation == "shorter":
-                continue  # a copy, or what a rotation left behind: the other holds all of it
-            if relation == "different":  # they only begin alike, as at-least-once shipping makes them
-                own = hashlib.sha256(f"{file.file_id}|{file.path}".encode()).hexdigest()[:32]
-                file = replace(file, file_id=own)  # noqa: PLW2901 - the rest of the loop is about this file
-        to_read[file.file_id] = file
+        relation = _relation(file, other) if other is not None else Relation.LONGER
+        if relation is Relation.DIFFERENT:  # they only begin alike, as at-least-once shipping makes them
+            own_id = hashlib.sha256(f"{file.file_id}|{file.path}".encode()).hexdigest()[:32]
+            to_read[own_id] = replace(file, file_id=own_id)
+        elif relation is Relation.LONGER:
+            to_read[file.file_id] = file
     return Discovery(list(to_read.values()), unreadable, unchanged)
 
 
@@ -177,19 +175,28 @@ def _scrape_identity(path: Path, source_name: str, replica: str, scraped_at: dat
     return hashlib.sha256(f"{source_name}|{scraped_at.isoformat()}|{own}".encode()).hexdigest()[:32]
 
 
-def _compare_logs(path: Path, other: Path) -> str:
-    """How the content of `path` relates to that of `other`: shorter (or equal), longer, or different."""
+class Relation(StrEnum):
+    """How the content of a file relates to that of another with the same identity."""
+
+    CONTAINED = "contained"  # the other holds all of it: a copy, or what a rotation left behind
+    LONGER = "longer"
+    DIFFERENT = "different"
+
+
+def _relation(file: LogFile, other: LogFile) -> Relation:
+    if file.scraped_at is not None:
+        return Relation.CONTAINED  # the same page under two names
     try:
-        with _open(path) as mine, _open(other) as theirs:
+        with _open(file.path) as mine, _open(other.path) as theirs:
             while True:
                 left, right = mine.read(1 << 20), theirs.read(1 << 20)
                 common = min(len(left), len(right))
                 if left[:common] != right[:common]:
-                    return "different"
+                    return Relation.DIFFERENT
                 if len(left) != len(right) or not left:
-                    return "longer" if len(left) > len(right) else "shorter"
+                    return Relation.LONGER if len(left) > len(right) else Relation.CONTAINED
     except (OSError, EOFError, zlib.error):
-        return "different"  # one is damaged: both are read, and staging drops what they share
+        return Relation.DIFFERENT  # one is damaged: both are read, and staging drops what they share
 
 
 def scrape_time(file_name: str) -> datetime | None:
@@ -610,11 +617,11 @@ def _compression(path: Path) -> str:
     return "zstd" if magic == ZSTD_MAGIC else "none"
 
 
-def _open(path: Path) -> BinaryIO:
-    return gzip.open(path) if _compression(path) == "gzip" else path.open("rb")  # type: ignore[return-value]
+def _open(path: Path) -> BufferedIOBase:
+    return gzip.open(path) if _compression(path) == "gzip" else path.open("rb")
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
+def _lines(stream: BufferedIOBase) -> Iterator[bytes]:
     """Lines of at most MAX_LINE_BYTES; a longer one comes as one empty object, its rest passed over."""
     while line := stream.readline(MAX_LINE_BYTES):
         if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):

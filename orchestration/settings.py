@@ -42,14 +42,17 @@ class ConfigError(Exception):
         super().__init__("\n".join([f"{path}: {count}", *(f"  {problem}" for problem in problems)]))
 
 
+WRITE_AN_INSTANT = "write an instant in UTC, such as 2026-09-01T00:00Z, or a date such as 2026-09-01"
+
+
 def _utc(value: object) -> object:
     if isinstance(value, int | float):
-        raise ValueError("write an instant in UTC, such as 2026-09-01T00:00Z, or a date such as 2026-09-01")  # noqa: TRY004
+        raise ValueError(WRITE_AN_INSTANT)  # noqa: TRY004 - pydantic reports ValueError as a mistake of the field
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise ValueError("write an instant in UTC, such as 2026-09-01T00:00Z, or a date") from None
+            raise ValueError(WRITE_AN_INSTANT) from None
         if value.tzinfo is None:
             if value.time() != datetime.min.time():
                 raise ValueError("has no time zone; add Z for UTC, such as 2026-09-01T06:00Z")
@@ -371,7 +374,7 @@ def read_ledger(path: Path) -> Ledger:
         raise ConfigError(path, [f"is not UTF-8 text (byte {error.start})"]) from None
     try:
         node = yaml.compose(text, Loader=_Loader)
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer types
+        content = _Loader(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING
 
 from scrapers.errors import DamagedLandingError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _READ_BYTES = 1 << 18
 
@@ -40,9 +43,9 @@ class Payload:
     byte_count: int
     path: Path  # gzip file
 
-    def open(self) -> BinaryIO:
+    def open(self) -> io.BufferedReader:
         """Return a stream of the exact bytes. Reading to its end proves them: damage raises DamagedLandingError."""
-        return cast("BinaryIO", io.BufferedReader(_VerifiedStream(self), _READ_BYTES))
+        return io.BufferedReader(_VerifiedStream(self), _READ_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +104,15 @@ class _VerifiedStream(io.RawIOBase):
             self._file.close()
         super().close()
 
-    # `buffer` is any writable buffer; typeshed's name for it is not importable at run time.
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer)
         data = b""
         try:
             while not data and not self._gunzip.eof:
                 packed = self._gunzip.unconsumed_tail or self._file.read(_READ_BYTES)
                 if not packed:
                     raise self._damaged("ends too early")
-                data = self._gunzip.decompress(packed, len(buffer))
+                data = self._gunzip.decompress(packed, len(view))
         except zlib.error as error:
             raise self._damaged(f"is not readable gzip ({error})") from error
         if not data:
@@ -117,7 +120,7 @@ class _VerifiedStream(io.RawIOBase):
             return 0
         self._hash.update(data)
         self._count += len(data)
-        buffer[: len(data)] = data
+        view[: len(data)] = data
         return len(data)
 
     def _verify(self) -> None:

@@ -1,6 +1,7 @@
 """What every test shares: no network but this machine's own, and a place to find the recorded samples."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,18 @@ SAMPLES = PROJECT_ROOT.parent / "shared" / "samples"
 _connect = socket.socket.connect
 
 
-def _loopback_only(self: socket.socket, address: object) -> None:
+def _loopback_only(self: socket.socket, address: tuple[str, int] | str) -> None:
     host = address[0] if isinstance(address, tuple) else None
     if self.family != socket.AF_UNIX and host not in {"127.0.0.1", "::1", "localhost"}:
         raise AssertionError(f"a test tried to reach {host}: tests run offline")
-    _connect(self, address)  # type: ignore[arg-type]
+    _connect(self, address)
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _no_network() -> object:
-    socket.socket.connect = _loopback_only  # type: ignore[method-assign, assignment]
-    yield
-    socket.socket.connect = _connect  # type: ignore[method-assign]
+def _no_network() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", _loopback_only)
+        yield
 
 
 @pytest.fixture

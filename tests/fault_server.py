@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):  # the client may hang up at any time: that is what is tested
             self._send(answer)
 
-    do_POST = do_GET  # noqa: N815
+    do_POST = do_GET  # noqa: N815 - the name http.server looks for
 
     def _send(self, answer: Answer) -> None:
         time.sleep(answer.delay_seconds)

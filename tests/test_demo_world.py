@@ -209,7 +209,7 @@ def test_daily_truth_and_totals_add_up_the_hours(demo: Path) -> None:
     sums: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for row in table(demo / "truth_hourly.csv.gz"):
         for column in row.keys() - {"hour_start_at", "deployment"}:
-            sums[row["hour_start_at"][:10], row["deployment"]][column] += Decimal(row[column])  # type: ignore[assignment]
+            sums[row["hour_start_at"][:10], row["deployment"]][column] += Decimal(row[column])
     daily = table(demo / "truth_daily.csv")
     assert len(daily) == len(sums) == 4 * 3
     for row in daily:
@@ -237,8 +237,8 @@ def test_money_follows_from_the_ledger_and_the_snapshots(demo: Path, ledger: Led
                     Decimal("1e-6"), ROUND_HALF_UP
                 )
                 row = expected[iso(begin.timestamp()), entry.deployment]
-                row[f"gpu_hours_{entry.pricing.model}"] += gpu_hours  # type: ignore[assignment]
-                row[f"cost_usd_{entry.pricing.model}"] += gpu_hours * price  # type: ignore[assignment]
+                row[f"gpu_hours_{entry.pricing.model}"] += gpu_hours
+                row[f"cost_usd_{entry.pricing.model}"] += gpu_hours * price
     rows = {(row["hour_start_at"], row["deployment"]): row for row in table(demo / "truth_hourly.csv.gz")}
     assert set(rows) == set(expected)
     for key, row in rows.items():

@@ -40,6 +40,7 @@ class World:
         self.root = root
         self.server = server
         self.data = root / "data"
+        self.first_output = ""
         ledger = (ROOT / "ledger.yaml").read_text(encoding="utf-8")
         ledger = ledger.replace("examples/prices", str(ROOT / "examples" / "prices"))
         for name in ("aws", "azure"):
@@ -84,7 +85,7 @@ def server() -> Iterator[FaultServer]:
 def world(tmp_path_factory: pytest.TempPathFactory, server: FaultServer) -> World:
     world = World(tmp_path_factory.mktemp("world"), server)
     generate(world.data / "demo", days=DAYS, end=END)
-    world.first_output = world.run("run", "--date", END.isoformat()).stdout  # type: ignore[attr-defined]
+    world.first_output = world.run("run", "--date", END.isoformat()).stdout
     return world
 
 
@@ -161,7 +162,7 @@ def test_prices_of_dead_sources_stay_in_force_and_say_how_old_they_are(world: Wo
 
 
 def test_summary_says_what_matters(world: World) -> None:
-    text = world.first_output  # type: ignore[attr-defined]
+    text = world.first_output
     for expected in (
         "H100-SXM-80GB",
         "L40S-48GB",
@@ -253,10 +254,14 @@ def test_a_failed_identity_keeps_the_published_files(world: World) -> None:
     """A price table that breaks a data test: nothing is published, the exit code and the message say so."""
     before = fingerprint(world)
     with duckdb.connect(str(world.data / "warehouse.duckdb")) as con:
-        con.execute("insert into raw.price_records select * replace ('x' as snapshot_id, -1 as price_amount) "
-                    "from raw.price_records limit 1")  # fmt: skip
-        con.execute("insert into raw.source_fetches select * replace ('x' as fetch_id, 'x' as snapshot_id) "
-                    "from raw.source_fetches where outcome = 'loaded' limit 1")  # fmt: skip
+        con.execute(
+            "insert into raw.price_records select * replace ('x' as snapshot_id, -1 as price_amount) "
+            "from raw.price_records limit 1"
+        )
+        con.execute(
+            "insert into raw.source_fetches select * replace ('x' as fetch_id, 'x' as snapshot_id) "
+            "from raw.source_fetches where outcome = 'loaded' limit 1"
+        )
     result = world.run("run", "--date", END.isoformat(), check=False)
     assert result.returncode == 1
     assert "Nothing was published" in result.stderr

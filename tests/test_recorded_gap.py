@@ -34,7 +34,9 @@ def spans(path: Path) -> dict[str, list[tuple[int, int]]]:
 def test_client_ledger_explains_every_counted_token(samples: Path) -> None:
     folder = samples / "usage" / "vllm" / "recorded_vllm_0.32.0_cpu"
     engine = spans(folder / "otel_llm_request_spans.otlp.jsonl")
-    told, second_prompts, untold = Counter(), Counter(), Counter()  # type: ignore[var-annotated]
+    told: Counter[str] = Counter()
+    second_prompts: Counter[str] = Counter()
+    untold: Counter[str] = Counter()
     aborted = 0
     for line in (folder / "client_ledger.jsonl").read_text().splitlines():
         row = json.loads(line)

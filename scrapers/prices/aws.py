@@ -145,7 +145,7 @@ class Aws(PriceSource):
         rows = RecordCollector()
         for payload in snapshot.payloads:
             with payload.open() as stream:
-                head = stream.peek(4096)[:4096].lstrip()  # type: ignore[attr-defined]
+                head = stream.peek(4096)[:4096].lstrip()
                 if head.startswith(b'"'):
                     _read_csv(stream, payload, rows)
                     continue

@@ -124,9 +124,10 @@ def pull(
     # A region mistyped in the ledger must fail this dataset and no other, so the failure needs a name that can land.
     landed_as = re.sub(r"[^a-z0-9._-]+", "-", dataset.lower(), flags=re.ASCII).strip("._-") or "unnamed"
     with landing.stage(source.name, landed_as, fetched_at=now, origin=Origin.LIVE) as stage:
+        if landed_as != dataset:
+            mistyped = f"{dataset!r} is not a dataset: check the regions of this source"
+            return stage.commit_failed(PermanentError(mistyped, source=source.name))
         try:
-            if landed_as != dataset:
-                raise PermanentError(f"{dataset!r} is not a dataset: check the regions of this source")  # noqa: TRY301
             previous = landing.latest_confirmed(source.name, dataset)
             outcome = source.fetch(client, dataset, options, stage=stage, previous=previous)
         except ScrapeError as error:

@@ -497,10 +497,16 @@ def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[An
         sums = {
             column: known_sum(row[column] for row in priced)
             for column in (
-                "cost_usd", "input_tokens", "cached_input_tokens", "output_tokens", "total_tokens", "request_count",
-                "prefill_seconds", "decode_seconds",
+                "cost_usd",
+                "input_tokens",
+                "cached_input_tokens",
+                "output_tokens",
+                "total_tokens",
+                "request_count",
+                "prefill_seconds",
+                "decode_seconds",
             )
-        }  # fmt: skip
+        }
         row_out: Row = {
             "cost_usd": sums["cost_usd"],
             "total_tokens": known_sum(row["total_tokens"] for row in rows),

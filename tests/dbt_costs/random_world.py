@@ -85,7 +85,7 @@ def commitment(name: str, provider: str, instance: str, start: str, end: str, **
 
 def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decimal, str]]) -> World:
     """The world of `seed`: 2026-10-01 to 2026-10-04, eight deployments."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     world = World(as_of_date=date(2026, 10, 4), instance_types=instance_types)
     reserved = {"pricing_model": "reserved", "commitment_id": "p5-1y"}
     minute = f"{rng.randrange(60):02d}:{rng.randrange(60):02d}"
@@ -106,57 +106,123 @@ def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decim
     ]
     world.commitments = [
         commitment("p5-1y", "aws", "p5.48xlarge", "2026-03-01T00:00", "2027-03-01T00:00"),
-        commitment("idle", "azure", "Standard_ND96isr_H100_v5", "2026-08-01T00:00", "2027-08-01T00:00",
-                   payment_option="all_upfront", rate_usd_per_gpu_hour=Decimal(0), upfront_usd=Decimal("333333.33")),
+        commitment(
+            "idle",
+            "azure",
+            "Standard_ND96isr_H100_v5",
+            "2026-08-01T00:00",
+            "2027-08-01T00:00",
+            payment_option="all_upfront",
+            rate_usd_per_gpu_hour=Decimal(0),
+            upfront_usd=Decimal("333333.33"),
+        ),
         commitment("g6-old", "aws", "g6.xlarge", "2025-10-03T10:30", "2026-10-03T10:30"),
         commitment("nowhere", "aws", "g6.xlarge", "2026-10-02T12:00", "2029-10-02T12:00", term_months=36),
-    ]  # fmt: skip
+    ]
     world.price_sources = [
         {"source": name, "is_enabled": True, "stale_after_hours": 48} for name in ("aws", "azure", "oci", "runpod")
     ]
     east = {"region": "us-east-1"}
     world.prices = [
-        price("aws", "p5.48xlarge", "on_demand", "8", "55.04", "2026-09-20T06:00",
-              valid_to_at="2026-10-02T06:10", **east),
-        price("aws", "p5.48xlarge", "on_demand", "8", "60.13", "2026-10-02T06:10",
-              valid_to_at="2026-10-03T06:10", **east),
+        price(
+            "aws", "p5.48xlarge", "on_demand", "8", "55.04", "2026-09-20T06:00", valid_to_at="2026-10-02T06:10", **east
+        ),
+        price(
+            "aws", "p5.48xlarge", "on_demand", "8", "60.13", "2026-10-02T06:10", valid_to_at="2026-10-03T06:10", **east
+        ),
         price("aws", "p5.48xlarge", "on_demand", "8", "1.0", "2026-09-20T06:00", region="us-west-2"),
         # Vanished from the feed at noon: carried forward from then on.
-        price("aws", "p5.48xlarge", "spot", "8", "21.98765432", "2026-09-30T06:00",
-              valid_to_at="2026-10-01T12:00", **east),
+        price(
+            "aws", "p5.48xlarge", "spot", "8", "21.98765432", "2026-09-30T06:00", valid_to_at="2026-10-01T12:00", **east
+        ),
         # Not pulled since: stale after 48 hours.
-        price("azure", "Standard_ND96isr_H100_v5", "on_demand", "8", "98.32", "2026-09-25T00:00",
-              region="eastus", last_seen_at="2026-10-01T04:30"),
+        price(
+            "azure",
+            "Standard_ND96isr_H100_v5",
+            "on_demand",
+            "8",
+            "98.32",
+            "2026-09-25T00:00",
+            region="eastus",
+            last_seen_at="2026-10-01T04:30",
+        ),
         price("azure", "Standard_ND96isr_H100_v5", "on_demand", "8", "90", "2026-09-26T00:00"),
-        price("aws", "p5.48xlarge", "reserved", "8", "37.9", "2026-01-01T00:00", valid_to_at="2026-04-01T00:00",
-              term_months=12, payment_option="no_upfront", offer_tier="standard", **east),
-        price("aws", "p5.48xlarge", "reserved", "8", "33.3", "2026-04-01T00:00",
-              term_months=12, payment_option="no_upfront", offer_tier="standard", **east),
-        price("aws", "p5.48xlarge", "reserved", "8", "1.1", "2026-01-01T00:00",
-              term_months=12, payment_option="no_upfront", offer_tier="convertible", **east),
+        price(
+            "aws",
+            "p5.48xlarge",
+            "reserved",
+            "8",
+            "37.9",
+            "2026-01-01T00:00",
+            valid_to_at="2026-04-01T00:00",
+            term_months=12,
+            payment_option="no_upfront",
+            offer_tier="standard",
+            **east,
+        ),
+        price(
+            "aws",
+            "p5.48xlarge",
+            "reserved",
+            "8",
+            "33.3",
+            "2026-04-01T00:00",
+            term_months=12,
+            payment_option="no_upfront",
+            offer_tier="standard",
+            **east,
+        ),
+        price(
+            "aws",
+            "p5.48xlarge",
+            "reserved",
+            "8",
+            "1.1",
+            "2026-01-01T00:00",
+            term_months=12,
+            payment_option="no_upfront",
+            offer_tier="convertible",
+            **east,
+        ),
         # First seen after the term began.
-        price("aws", "g6.xlarge", "reserved", "1", "0.55", "2026-02-01T00:00",
-              term_months=12, payment_option="no_upfront", offer_tier="standard", **east),
+        price(
+            "aws",
+            "g6.xlarge",
+            "reserved",
+            "1",
+            "0.55",
+            "2026-02-01T00:00",
+            term_months=12,
+            payment_option="no_upfront",
+            offer_tier="standard",
+            **east,
+        ),
         price("aws", "g6.xlarge", "on_demand", "1", "0.8048", "2026-10-03T14:20", **east),
         price("runpod", "NVIDIA L4", "spot", "1", "0.12", "2026-09-01T00:00", offer_tier="community"),
         price("runpod", "NVIDIA L4", "spot", "1", "0.22", "2026-10-02T15:20", offer_tier="secure"),
         price("runpod", "NVIDIA L4", "on_demand", "1", "0.43", "2026-09-01T00:00", offer_tier="secure"),
         price("oci", instance_types["oci", "BM.GPU.L40S.4"][2], "on_demand", "1", "3.5", "2026-09-01T00:00"),
-    ]  # fmt: skip
+    ]
     world.routes = [
         {"source_name": name, "kind": "vllm_metrics", "model_match": "*", "deployment": deployment}
         for name, deployment in (
-            ("m-chat", "chat"), ("m-chat-b", "chat-b"), ("m-shape", "shape"), ("m-mystery", "mystery"),
+            ("m-chat", "chat"),
+            ("m-chat-b", "chat-b"),
+            ("m-shape", "shape"),
+            ("m-mystery", "mystery"),
             ("m-owned", "owned"),
         )
     ] + [
         {"source_name": "gw", "kind": "litellm", "model_match": match, "deployment": deployment}
         for match, deployment in (("qwen3-32b", "rag"), ("hosted_vllm/meta/small", "edge"), ("llama-3.1-70b", "chat"))
-    ]  # fmt: skip
+    ]
     for source, replicas, step, engines in (
-        ("m-chat", 3, 300, 1), ("m-chat-b", 2, 900, 2), ("m-shape", 3, 611, 1), ("m-mystery", 1, 1800, 1),
+        ("m-chat", 3, 300, 1),
+        ("m-chat-b", 2, 900, 2),
+        ("m-shape", 3, 611, 1),
+        ("m-mystery", 1, 1800, 1),
         ("m-owned", 1, 1200, 1),
-    ):  # fmt: skip
+    ):
         for replica in range(replicas):
             world.samples += scrape(rng, source, f"{source}/{replica}", step, engines)
     world.requests = calls(rng)

@@ -109,8 +109,12 @@ def test_the_world_contains_its_traps(world: World, built: CostWarehouse) -> Non
     ]
     rows = costs_hourly(world).values()
     assert {row["null_reason"] for row in rows} == {
-        None, "no_usage_source", "unknown_gpu_count", "no_spot_price", "no_on_demand_price"
-    }  # fmt: skip
+        None,
+        "no_usage_source",
+        "unknown_gpu_count",
+        "no_spot_price",
+        "no_on_demand_price",
+    }
     assert {row["rate_basis"] for row in rows} == {"contracted", "list", "none", "mixed"}
     assert {row["usage_basis"] for row in rows} == {"engine_counters", "gateway_requests", None}
     assert {row["is_price_carried_forward"] for row in rows} == {True, False}

@@ -145,7 +145,7 @@ def test_hundredfold_price_is_held_back_from_its_first_row(room: RawRoom) -> Non
     )
     # The source's own date, 2026-06-01, comes before the first pull.
     assert rows == [(Decimal("55.04"), rows[0][1], None, day(1), day(6))]
-    assert (rows[0][1].year, rows[0][1].month, rows[0][1].day) == (2026, 6, 1)  # type: ignore[attr-defined]
+    assert (rows[0][1].year, rows[0][1].month, rows[0][1].day) == (2026, 6, 1)
     assert findings(
         room,
         "price_above_reference",
@@ -321,17 +321,17 @@ def test_every_recorded_gpu_name_and_size_is_known() -> None:
     """Recorded RunPod, OCI and Azure answers of 2026-10 hold no name that the seeds do not know."""
     aliases = {row["raw_value"] for row in seed("gpu_model_aliases")}
     sizes = {row["instance_type"] for row in seed("instance_types")}
-    gpu_types = sample("runpod/ewyluda_graphql_gpuTypes_2026-10.json")["data"]["gpuTypes"]  # type: ignore[index, call-overload]
+    gpu_types = sample("runpod/ewyluda_graphql_gpuTypes_2026-10.json")["data"]["gpuTypes"]
     assert {gpu["id"] for gpu in gpu_types} - aliases == {"unknown"}
-    products = sample("oci/ewyluda_cetools_products_gpu_2026-10-01.json")["items"]  # type: ignore[index, call-overload]
+    products = sample("oci/ewyluda_cetools_products_gpu_2026-10-01.json")["items"]
     assert {item["partNumber"] for item in products if item["serviceCategory"] == "Compute - GPU"} <= aliases
     items = sample("azure/ewyluda_retail_prices_gpu_items_2026-10.json")
-    assert {item["armSkuName"] for item in items} <= sizes  # type: ignore[index, attr-defined]
+    assert {item["armSkuName"] for item in items} <= sizes
 
 
 def test_oci_shapes_have_the_part_numbers_of_the_recorded_table() -> None:
     shapes = sample("oci/opencost_shape_part_numbers.json")
-    recorded = {name: parts["GPU"] for name, parts in shapes.items() if parts["GPU"]}  # type: ignore[attr-defined]
+    recorded = {name: parts["GPU"] for name, parts in shapes.items() if parts["GPU"]}
     known = {row["instance_type"]: row["price_key"] for row in seed("instance_types") if row["provider"] == "oci"}
     assert recorded.items() <= known.items()
 
@@ -343,14 +343,14 @@ def test_recorded_prices_lie_inside_the_bounds_of_their_gpu() -> None:
     size = {row["instance_type"]: row for row in seed("instance_types")}
     bounds = {row["rule_id"]: Decimal(row["threshold"]) for row in seed("price_rules") if row["layer"] == "L1"}
     prices: list[tuple[str, Decimal]] = []
-    for gpu in sample("runpod/ewyluda_graphql_gpuTypes_2026-10.json")["data"]["gpuTypes"]:  # type: ignore[index, call-overload]
+    for gpu in sample("runpod/ewyluda_graphql_gpuTypes_2026-10.json")["data"]["gpuTypes"]:
         prices += [
             (alias[gpu["id"]], Decimal(str(gpu[tier]))) for tier in ("securePrice", "communityPrice") if gpu[tier]
         ]
-    for item in sample("azure/ewyluda_retail_prices_gpu_items_2026-10.json"):  # type: ignore[attr-defined]
+    for item in sample("azure/ewyluda_retail_prices_gpu_items_2026-10.json"):
         row = size[item["armSkuName"]]
         prices.append((row["gpu_model"], Decimal(str(item["retailPrice"])) / Decimal(row["gpu_count"])))
-    for region in sample("aws/ewyluda_awsstatic_ondemand_gpu_2026-10.json").values():  # type: ignore[attr-defined]
+    for region in sample("aws/ewyluda_awsstatic_ondemand_gpu_2026-10.json").values():
         for listed in region["regions"].values():
             for offer in listed.values():
                 row = size[offer["Instance Type"]]

@@ -1,20 +1,16 @@
 """Fixtures for the scrapers' tests: a server that misbehaves, a clock that does not wait, the recorded samples."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from feeds import FakeClock
+
+from scrapers.http import HttpClient
+from scrapers.landing import Landing
+from tests.fault_server import FaultServer
 
 ROOT = Path(__file__).parents[2]
-# Before this directory's parent, where `scrapers` would be found as a namespace made of the tests.
-sys.path.insert(0, str(ROOT))
-
-from feeds import FakeClock  # noqa: E402
-
-from scrapers.http import HttpClient  # noqa: E402
-from scrapers.landing import Landing  # noqa: E402
-from tests.fault_server import FaultServer  # noqa: E402
 
 
 @pytest.fixture

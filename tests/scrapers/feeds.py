@@ -92,12 +92,18 @@ def aws_row(**changes: str) -> dict[str, str]:
     return row | {name.replace("_", " "): value for name, value in changes.items()}
 
 
-def aws_reserved(offer: str, option: str, *, hourly: str | None, upfront: str | None, **changes: str) -> list[dict[str, str]]:  # fmt: skip # noqa: E501
+def aws_reserved(
+    offer: str, option: str, *, hourly: str | None, upfront: str | None, **changes: str
+) -> list[dict[str, str]]:
     """The rows of one reserved offer."""
     terms = {
-        "TermType": "Reserved", "OfferTermCode": offer, "PurchaseOption": option, "LeaseContractLength": "3yr",
-        "OfferingClass": "standard", **changes,
-    }  # fmt: skip
+        "TermType": "Reserved",
+        "OfferTermCode": offer,
+        "PurchaseOption": option,
+        "LeaseContractLength": "3yr",
+        "OfferingClass": "standard",
+        **changes,
+    }
     parts = {"Hrs": hourly, "Quantity": upfront}
     return [aws_row(Unit=unit, PricePerUnit=paid, **terms) for unit, paid in parts.items() if paid is not None]
 

@@ -18,10 +18,24 @@ from tests.fault_server import FaultServer
 OCI = PRICE_SOURCES["oci"]
 # USD per GPU-hour by part number, prices.md section 6 of the reference, read by hand from the published list.
 GOLDEN_2026_10_01 = {
-    "B88517": "1.275", "B88518": "1.275", "B89734": "2.95", "B92740": "3.05", "B93544": "3.05", "B95907": "4",
-    "B95909": "2", "B98415": "10", "B109479": "3.5", "B109485": "6", "B110519": "10", "B110978": "14",
-    "B110979": "16", "B111758": "8.6", "B112140": "18", "B112237": "15", "B112613": "4.5",
-}  # fmt: skip
+    "B88517": "1.275",
+    "B88518": "1.275",
+    "B89734": "2.95",
+    "B92740": "3.05",
+    "B93544": "3.05",
+    "B95907": "4",
+    "B95909": "2",
+    "B98415": "10",
+    "B109479": "3.5",
+    "B109485": "6",
+    "B110519": "10",
+    "B110978": "14",
+    "B110979": "16",
+    "B111758": "8.6",
+    "B112140": "18",
+    "B112237": "15",
+    "B112613": "4.5",
+}
 
 
 @pytest.fixture
@@ -56,9 +70,14 @@ def test_the_full_list_of_2024_holds_seven_gpus(
     body = sample("prices/oci/opencost_cetools_products_usd_full.json").read_bytes()
     parsed = parse_bytes("oci", landing, body, directory=tmp_path)
     assert {r.sku_id: str(r.price_amount) for r in parsed.records} == {
-        "B88517": "1.275", "B88518": "1.275", "B89734": "2.95", "B92740": "3.05", "B95907": "4", "B95909": "2",
+        "B88517": "1.275",
+        "B88518": "1.275",
+        "B89734": "2.95",
+        "B92740": "3.05",
+        "B95907": "4",
+        "B95909": "2",
         "B98415": "10",
-    }  # fmt: skip
+    }
     assert parsed.skipped == {"not_sold_per_gpu_hour": 443}
 
 
@@ -85,17 +104,26 @@ def _money(*entries: dict[str, object]) -> dict[str, object]:
         (_money({"currencyCode": "EUR", "prices": []}), Reason.CURRENCY_NOT_USD, "currencyCode"),
         ({"currencyCodeLocalizations": None}, Reason.MISSING_FIELD, "currencyCodeLocalizations"),
         (_money({"currencyCode": "USD", "prices": []}), Reason.MISSING_FIELD, "prices[PAY_AS_YOU_GO]"),
-        (_money({"currencyCode": "USD", "prices": [{"model": "X", "value": 1}]}), Reason.MISSING_FIELD,
-         "prices[PAY_AS_YOU_GO]"),
-        (_money({"currencyCode": "USD", "prices": [{"model": "PAY_AS_YOU_GO", "value": 0}]}),
-         Reason.PRICE_NOT_POSITIVE, "value"),
+        (
+            _money({"currencyCode": "USD", "prices": [{"model": "X", "value": 1}]}),
+            Reason.MISSING_FIELD,
+            "prices[PAY_AS_YOU_GO]",
+        ),
+        (
+            _money({"currencyCode": "USD", "prices": [{"model": "PAY_AS_YOU_GO", "value": 0}]}),
+            Reason.PRICE_NOT_POSITIVE,
+            "value",
+        ),
         (_money({"currencyCode": "USD", "prices": [{"model": "PAY_AS_YOU_GO"}]}), Reason.MISSING_FIELD, "value"),
-        (_money({"currencyCode": "USD", "prices": [{"model": "PAY_AS_YOU_GO", "value": n} for n in (1, 2)]}),
-         Reason.TIERED_PRICE, "prices"),
+        (
+            _money({"currencyCode": "USD", "prices": [{"model": "PAY_AS_YOU_GO", "value": n} for n in (1, 2)]}),
+            Reason.TIERED_PRICE,
+            "prices",
+        ),
         ({"partNumber": ""}, Reason.MISSING_FIELD, "partNumber"),
         ({"displayName": None}, Reason.MISSING_FIELD, "displayName"),
     ],
-)  # fmt: skip
+)
 def test_bad_items_are_rejected_and_good_ones_kept(
     parse: Parse, change: dict[str, object], reason: Reason, field: str
 ) -> None:

@@ -114,7 +114,7 @@ def test_a_price_is_refused_or_stored_without_loss(value: object) -> None:
         ({"gpu_name_raw": "H100\x1b[31m"}, Reason.UNREADABLE_FIELD, "gpu_name_raw"),
         ({"gpu_name_raw": "H100\u202e"}, Reason.UNREADABLE_FIELD, "gpu_name_raw"),
         ({"product_name_raw": "x" * 600}, Reason.UNREADABLE_FIELD, "product_name_raw"),
-        ({"effective_at": datetime(2026, 1, 1)}, Reason.UNREADABLE_FIELD, "effective_at"),  # noqa: DTZ001
+        ({"effective_at": datetime(2026, 1, 1)}, Reason.UNREADABLE_FIELD, "effective_at"),  # noqa: DTZ001 - the mistake under test
     ],
 )
 def test_records_hold_what_the_raw_table_demands(change: dict[str, object], reason: Reason, field: str) -> None:

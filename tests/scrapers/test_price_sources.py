@@ -335,7 +335,7 @@ class _Patched:
         self._server, self._answer, self._real = server, answer, server.answer
 
     def __enter__(self) -> None:
-        self._server.answer = lambda request: (  # type: ignore[method-assign]
+        self._server.answer = lambda request: (
             self._real(request) if self._server.requests else (self._server.requests.append(request), self._answer)[1]
         )
 
@@ -352,8 +352,8 @@ def _break_last_page(server: FaultServer, feed: Feed, answer: Answer, *, bump_ve
     whole = server.answer
 
     def last_broken(request: object) -> Answer:
-        served = whole(request)  # type: ignore[arg-type]
+        served = whole(request)
         is_last = b'"NextPageLink": "' not in served.body
         return answer if is_last else served
 
-    server.answer = last_broken  # type: ignore[method-assign]
+    server.answer = last_broken
