@@ -101,9 +101,9 @@ create table if not exists raw.vllm_samples (
 create table if not exists raw.litellm_requests (
     source_name varchar not null,
     file_id varchar not null,
-    request_id varchar not null,               -- id
-    call_id varchar,                           -- litellm_call_id: a retry has a new one
-    trace_id varchar,                          -- shared by the retries of one request
+    request_id uuid not null,                  -- digest of id, or of litellm_call_id where there is none
+    call_id uuid,                              -- digest of litellm_call_id: a retry has a new one
+    trace_id uuid,                             -- digest of trace_id, shared by the retries of one request
     call_type varchar,
     status varchar,                            -- success | failure
     is_stream boolean,

@@ -1,8 +1,8 @@
 """Readers of serving logs and metric scrapes: DuckDB in bulk, one allow-list of fields per format.
 
 What is not on an allow-list is never parsed into a column, so prompts, replies, keys and addresses cannot reach a
-table. A reader stages what it read into three temporary tables of the connection, which `warehouse.commit_usage`
-moves into the raw room once the gate has passed:
+table. A reader stages what it read into three temporary tables of the connection, which `warehouse.load_usage` moves
+into the raw room once the gate has passed:
 
 * `staged_records`: rows of the target table (`raw.vllm_samples` or `raw.litellm_requests`);
 * `staged_files`: one row per file, as `raw.usage_files`;
@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -267,8 +267,9 @@ def stage_vllm(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
         select
             ? as source_name, files.file_id, files.replica_key, files.scraped_at,
             cast(files.scraped_at as date) as usage_date,
-            series.metric_name, {_clean("series.engine")} as engine, {_clean("series.model_name")} as model_name,
-            {_clean("series.label_value")} as label_value, series.value,
+            series.metric_name, case {_clean("series.engine")} end as engine,
+            case {_clean("series.model_name")} end as model_name,
+            case {_clean("series.label_value")} end as label_value, series.value,
             created.created_at as series_created_at, started.started_at as process_started_at
         from page_series as series
         inner join input_files as files on series.file_path = files.file_path
@@ -318,6 +319,35 @@ def stage_vllm(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
     _finish_files(con, source, now)
 
 
+def insert_clean_litellm(
+    con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime
+) -> None:
+    """Reads LiteLLM payloads straight into `raw.litellm_requests`: the way of a day on which every line is usable.
+
+    One pass and no second copy, at about half the time of `stage_litellm`. The caller holds the transaction.
+
+    Raises:
+        duckdb.Error: one line or file is not usable; nothing says which, so roll back and take `stage_litellm`.
+    """
+    _list_files(con, source, files, now)
+    query = f"""
+        insert into raw.litellm_requests by name
+        select * exclude (file_path, rejected) from ({_litellm_payloads(ignore_errors=False)})
+        where case when rejected is null then true else error('a line is not usable') end
+    """
+    for compression, paths in _by_compression(files).items():
+        con.execute(query, _litellm_arguments(source, now, compression) | {"paths": [_literal(path) for path in paths]})
+    con.execute("""
+        create or replace temp view staged_records as
+        select * from raw.litellm_requests where file_id in (select file_id from input_files)
+    """)
+    con.execute("""
+        create or replace temp table staged_rejects
+        (file_id varchar, reason varchar, field varchar, first_location varchar, occurrences bigint)
+    """)
+    _finish_files(con, source, now)
+
+
 def stage_litellm(
     con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime, work_dir: Path
 ) -> None:
@@ -332,68 +362,19 @@ def stage_litellm(
         "select *, cast(null as varchar) as file_path, cast(null as varchar[]) as rejected "
         "from raw.litellm_requests limit 0"
     )
-    columns = "{" + ", ".join(f"'{name}': '{_leaf_type(leaf)}'" for name, leaf in LITELLM_FIELDS.items()) + "}"
-    started_at = _instant("startTime")
-    details = "metadata.usage_object"
-    # One pass from file to typed columns: the JSON scan is the limit, a second copy of its text would double the time.
-    query = f"""
-        insert into parsed by name
-        with payloads as (
-            select *, coalesce(cast($name as varchar), filename) as path
-            from read_json(
-                $paths, format = 'newline_delimited', columns = {columns}, ignore_errors = true, filename = true,
-                compression = $compression, maximum_object_size = {MAX_LINE_BYTES}
-            )
-        )
-        select
-            $source as source_name, files.file_id, payloads.path as file_path,
-            coalesce({_short("id")}, {_short("litellm_call_id")}) as request_id,
-            {_short("litellm_call_id")} as call_id, {_short("trace_id")} as trace_id,
-            {_short("call_type")} as call_type, {_short("status")} as status, try_cast(stream as boolean) as is_stream,
-            {_clean("model")} as model, {_clean("model_group")} as model_group, {_clean("model_id")} as model_id,
-            {_tenant("metadata.user_api_key_team_id")} as tenant,
-            {started_at} as started_at,
-            case
-                when {_instant("endTime")} between {started_at} and {started_at} + interval {MAX_CALL_DAYS} day
-                    then {_instant("endTime")}
-            end as completed_at,
-            {_instant("completionStartTime")} as first_token_at,
-            cast({started_at} as date) as usage_date,
-            {_count("prompt_tokens")} as prompt_tokens, {_count("completion_tokens")} as completion_tokens,
-            {_count("total_tokens")} as total_tokens,
-            {_count(f"{details}.prompt_tokens_details.cached_tokens")} as cached_tokens,
-            {_count(f"{details}.completion_tokens_details.reasoning_tokens")} as reasoning_tokens,
-            case when isfinite(try_cast(response_cost as double)) then try_cast(response_cost as double) end
-                as reported_cost_usd,
-            case
-                when coalesce(id, litellm_call_id, startTime, status) is null then ['malformed_json', null]
-                when coalesce(id, litellm_call_id) is null then ['missing_field', 'id']
-                when startTime is null then ['missing_field', 'startTime']
-                when {started_at} is null then ['not_an_instant', 'startTime']
-                when {started_at} not between timestamptz '2020-01-01 00:00:00+00' and $latest
-                    then ['instant_out_of_range', 'startTime']
-                when not coalesce({_is_count("prompt_tokens")}, true) then ['not_a_token_count', 'prompt_tokens']
-                when not coalesce({_is_count("completion_tokens")}, true)
-                    then ['not_a_token_count', 'completion_tokens']
-            end as rejected
-        from payloads inner join input_files as files on payloads.path = files.file_path
-    """
-    # A day of clock skew is forgiven; anything later is a wrong unit or a wrong clock.
-    arguments = {"source": source.name, "latest": now + timedelta(days=1), "name": None}
-    by_compression: dict[str, list[Path]] = {}
+    query = f"insert into parsed by name {_litellm_payloads(ignore_errors=True)}"
     for file in files:
         if _has_mark(file.path):
             con.execute("insert into failed_files values (?, null, false)", [str(file.path)])
-        else:
-            by_compression.setdefault(_compression(file.path), []).append(file.path)
-    for compression, paths in by_compression.items():
-        _by_file_where_it_fails(con, query, paths, {**arguments, "compression": compression})
+    for compression, paths in _by_compression(file for file in files if not _has_mark(file.path)).items():
+        _by_file_where_it_fails(con, query, paths, _litellm_arguments(source, now, compression))
     for (path,) in con.execute("select file_path from failed_files").fetchall():
         work_dir.mkdir(parents=True, exist_ok=True)
         salvaged = work_dir / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}.jsonl"
         try:
             reason = _salvage(Path(path), salvaged)
-            con.execute(query, {**arguments, "name": path, "paths": [_literal(salvaged)], "compression": "none"})
+            arguments = _litellm_arguments(source, now, "none") | {"name": path, "paths": [_literal(salvaged)]}
+            con.execute(query, arguments)
             con.execute("update failed_files set reason = ?, is_partial = true where file_path = ?", [reason, path])
             if reason is None:
                 con.execute("delete from failed_files where file_path = ?", [path])
@@ -419,6 +400,71 @@ def stage_litellm(
     """).fetchall():
         _locate_malformed(con, *row)
     _finish_files(con, source, now)
+
+
+def _litellm_payloads(*, ignore_errors: bool) -> str:
+    """SQL: the rows of raw.litellm_requests that `$paths` hold, with `file_path`, and `rejected` [reason, field].
+
+    One pass from file to typed columns: the JSON scan is the limit, a second copy of its text would double the time.
+    With `ignore_errors` a line that is no JSON becomes a rejected row, at a fifth more time.
+    """
+    columns = "{" + ", ".join(f"'{name}': '{_leaf_type(leaf)}'" for name, leaf in LITELLM_FIELDS.items()) + "}"
+    started_at = _instant("startTime")
+    details = "metadata.usage_object"
+    return f"""
+        with payloads as (
+            select *, coalesce(cast($name as varchar), filename) as path
+            from read_json(
+                $paths, format = 'newline_delimited', columns = {columns}, ignore_errors = {ignore_errors},
+                filename = true, compression = $compression, maximum_object_size = {MAX_LINE_BYTES}
+            )
+        )
+        select
+            $source as source_name, files.file_id, payloads.path as file_path,
+            {_digest("coalesce(nullif(id, ''), litellm_call_id)")} as request_id,
+            {_digest("litellm_call_id")} as call_id, {_digest("trace_id")} as trace_id,
+            {_short("call_type")} as call_type, {_short("status")} as status, try_cast(stream as boolean) as is_stream,
+            case {_clean("model")} end as model, case {_clean("model_group")} end as model_group,
+            case {_clean("model_id")} end as model_id, {_tenant("metadata.user_api_key_team_id")} as tenant,
+            {started_at} as started_at,
+            case
+                when {_instant("endTime")} between {started_at} and {started_at} + interval {MAX_CALL_DAYS} day
+                    then {_instant("endTime")}
+            end as completed_at,
+            {_instant("completionStartTime")} as first_token_at,
+            cast({started_at} as date) as usage_date,
+            {_count("prompt_tokens")} as prompt_tokens, {_count("completion_tokens")} as completion_tokens,
+            {_count("total_tokens")} as total_tokens,
+            {_count(f"{details}.prompt_tokens_details.cached_tokens")} as cached_tokens,
+            {_count(f"{details}.completion_tokens_details.reasoning_tokens")} as reasoning_tokens,
+            case when isfinite(try_cast(response_cost as double)) then try_cast(response_cost as double) end
+                as reported_cost_usd,
+            case
+                when coalesce(id, litellm_call_id, startTime, status) is null then ['malformed_json', null]
+                when coalesce(nullif(id, ''), nullif(litellm_call_id, '')) is null then ['missing_field', 'id']
+                when startTime is null then ['missing_field', 'startTime']
+                when {started_at} is null then ['not_an_instant', 'startTime']
+                when {started_at} not between timestamptz '2020-01-01 00:00:00+00' and $latest
+                    then ['instant_out_of_range', 'startTime']
+                when not coalesce({_is_count("prompt_tokens")}, true) then ['not_a_token_count', 'prompt_tokens']
+                when not coalesce({_is_count("completion_tokens")}, true)
+                    then ['not_a_token_count', 'completion_tokens']
+            end as rejected
+        from payloads inner join input_files as files on payloads.path = files.file_path
+    """
+
+
+def _litellm_arguments(source: UsageSource, now: datetime, compression: str) -> dict[str, object]:
+    """Arguments of `_litellm_payloads` but the paths. `name`: the file's own name where a copy of it is read."""
+    # A day of clock skew is forgiven; anything later is a wrong unit or a wrong clock.
+    return {"source": source.name, "latest": now + timedelta(days=1), "name": None, "compression": compression}
+
+
+def _by_compression(files: Iterable[LogFile]) -> dict[str, list[Path]]:
+    paths: dict[str, list[Path]] = {}
+    for file in files:
+        paths.setdefault(_compression(file.path), []).append(file.path)
+    return paths
 
 
 def _list_files(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime) -> None:
@@ -564,19 +610,32 @@ def _leaf_type(leaf: Mapping[str, Any] | None) -> str:
 
 
 def _clean(column: str) -> str:
-    """SQL: the text without control characters, at most 128 characters; null for empty and for sentinel words."""
-    cleaned = f"left(regexp_replace({column}, '[\\x00-\\x1f\\x7f]', '', 'g'), 128)"
-    return f"nullif(nullif(nullif({cleaned}, ''), 'None'), 'NULL')"
+    """SQL, branches of a CASE: the text without control characters, at most 128 characters.
+
+    Null for empty and for sentinel words. The plain text is the common case and must cost no rewriting.
+    """
+    control = r"'[\x00-\x1f\x7f]'"
+    return (
+        f"when {column} in ('', 'None', 'NULL') then null "
+        f"when length({column}) > 128 or regexp_matches({column}, {control}) "
+        f"then nullif(left(regexp_replace({column}, {control}, '', 'g'), 128), '') "
+        f"else {column}"
+    )
 
 
 def _short(column: str) -> str:
-    """SQL: an id, at most 128 characters; null for empty."""
+    """SQL: a word of the gateway's own, at most 128 characters; null for empty."""
     return f"case when length({column}) <= 128 then nullif({column}, '') else left({column}, 128) end"
+
+
+def _digest(column: str) -> str:
+    """SQL: an id as its 128-bit MD5; null for empty. Enough to tell ids apart, and a client's own words stay out."""
+    return f"cast(md5_number(nullif({column}, '')) as uuid)"
 
 
 def _tenant(column: str) -> str:
     """SQL: a tenant name; one that is an e-mail address is replaced by a stable digest, for it is personal data."""
-    return f"case when contains({column}, '@') then 'sha256:' || left(sha256({column}), 16) else {_clean(column)} end"
+    return f"case when contains({column}, '@') then 'sha256:' || left(sha256({column}), 16) {_clean(column)} end"
 
 
 def _is_count(column: str) -> str:

@@ -25,7 +25,15 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.expectations import PRICE_RULES, USAGE_RULES, check_batch, failing_rows
-from orchestration.serving_logs import KnownFile, UnreadableFile, discover, stage_litellm, stage_vllm
+from orchestration.serving_logs import (
+    KnownFile,
+    LogFile,
+    UnreadableFile,
+    discover,
+    insert_clean_litellm,
+    stage_litellm,
+    stage_vllm,
+)
 from orchestration.settings import Ledger, Settings, UsageSource
 from scrapers.landing import EntryKind, LandedEntry
 from scrapers.records import ParsedSnapshot, PriceRecord, Rejection
@@ -196,6 +204,17 @@ def _kept_rows(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
     }
 
 
+@contextmanager
+def _transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    con.execute("begin")
+    try:
+        yield
+        con.execute("commit")
+    except BaseException:
+        con.execute("rollback")
+        raise
+
+
 def _scalar(con: duckdb.DuckDBPyConnection, query: str, arguments: Sequence[object] = ()) -> Any:
     row = con.execute(query, list(arguments)).fetchone()
     return None if row is None else row[0]
@@ -252,8 +271,7 @@ def load_price_entry(
             outcome = "refused" if failures else "loaded"
             message = "; ".join(f"{entry.source} {entry.dataset} {failure}" for failure in failures) or None
     rejections = parsed.rejections if parsed else []
-    con.execute("begin")
-    try:
+    with _transaction(con):
         for table, key in (
             ("price_records", "snapshot_id"),
             ("rejected_records", "batch_id"),
@@ -281,10 +299,6 @@ def load_price_entry(
                 message,
             ],
         )
-        con.execute("commit")
-    except BaseException:
-        con.execute("rollback")
-        raise
     return LoadResult(
         outcome=outcome,
         fetch_id=entry.entry_id,
@@ -412,48 +426,11 @@ def load_usage(
         ).fetchall()
     }
     found = discover(source, settings, known)
-    if found.changed:
-        if source.kind == "vllm_metrics":
-            stage_vllm(con, source, found.changed, now)
-        else:
-            stage_litellm(con, source, found.changed, now, work_dir)
-    failures, refused_ids = _gate_usage(con, source) if found.changed else ([], [])
-    table = USAGE_TABLES[source.kind]
-    con.execute("begin")
-    try:
+    failures: list[str] = []
+    if found.changed and not _load_clean(con, source, found.changed, now):
+        failures = _load_with_rejects(con, source, found.changed, now, work_dir)
+    with _transaction(con):
         _replace_unreadable(con, source, found.unreadable, now)
-        if found.changed:
-            con.execute(
-                "update staged_files set status = 'refused', message = 'gate' where list_contains(?, file_id)",
-                [refused_ids],
-            )
-            con.execute(
-                f"""
-                insert into raw.pending_usage_days
-                select distinct usage_date from (
-                    select usage_date from raw.{table} where file_id in (select file_id from staged_files)
-                    union all
-                    select usage_date from staged_records
-                )
-                """
-            )
-            accepted = "(select file_id from staged_files where status <> 'refused')"
-            con.execute(f"delete from raw.{table} where file_id in {accepted}")
-            con.execute("delete from raw.rejected_records where batch_id in (select file_id from staged_files)")
-            con.execute("delete from raw.usage_files where file_id in (select file_id from staged_files)")
-            con.execute(f"insert into raw.{table} by name select * from staged_records where file_id in {accepted}")
-            con.execute("insert into raw.usage_files by name select * from staged_files")
-            con.execute(
-                """
-                insert into raw.rejected_records
-                select ?, file_id, reason, field, first_location, null, occurrences, ? from staged_rejects
-                """,
-                [source.name, now],
-            )
-        con.execute("commit")
-    except BaseException:
-        con.execute("rollback")
-        raise
     problems = [f"{source.name}: {file.path} was not read: {file.reason}" for file in found.unreadable]
     if found.changed:
         problems += [
@@ -484,6 +461,78 @@ def load_usage(
         refused_file_count=int(totals[3]) + len(found.unreadable),
         failures=failures,
         problems=problems,
+    )
+
+
+def _load_clean(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime) -> bool:
+    """Loads payloads of which every line is usable and no rule broken; False, with nothing changed, where one is."""
+    if source.kind != "litellm":
+        return False
+    try:
+        with _transaction(con), _replaced_rows(con, source, files, refused=[]):
+            insert_clean_litellm(con, source, files, now)
+            _require_passed_gate(con, source)
+            _list_loaded_files(con, source, now)
+    except (duckdb.Error, _GateError):
+        return False
+    return True
+
+
+class _GateError(Exception):
+    """A rule was broken on the way that keeps no rejects."""
+
+
+def _require_passed_gate(con: duckdb.DuckDBPyConnection, source: UsageSource) -> None:
+    failures, _ = _gate_usage(con, source)
+    if failures:
+        raise _GateError
+
+
+def _load_with_rejects(
+    con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime, work_dir: Path
+) -> list[str]:
+    """Loads what is usable and keeps count of the rest; returns the rules broken. A file that broke one is refused."""
+    if source.kind == "vllm_metrics":
+        stage_vllm(con, source, files, now)
+    else:
+        stage_litellm(con, source, files, now, work_dir)
+    failures, refused = _gate_usage(con, source)
+    with _transaction(con), _replaced_rows(con, source, files, refused=refused):
+        con.execute(
+            "update staged_files set status = 'refused', message = 'gate' where list_contains(?, file_id)", [refused]
+        )
+        con.execute(
+            f"insert into raw.{USAGE_TABLES[source.kind]} by name select * from staged_records "
+            "where file_id in (select file_id from staged_files where status <> 'refused')"
+        )
+        _list_loaded_files(con, source, now)
+    return failures
+
+
+@contextmanager
+def _replaced_rows(
+    con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], *, refused: Sequence[str]
+) -> Iterator[None]:
+    """The files' rows are deleted before and inserted inside; the days of both are noted for rebuilding."""
+    rows = f"raw.{USAGE_TABLES[source.kind]} where file_id in (select unnest(?))"
+    note_days = f"insert into raw.pending_usage_days select distinct usage_date from {rows}"
+    file_ids = [file.file_id for file in files if file.file_id not in refused]
+    con.execute(note_days, [file_ids])
+    con.execute(f"delete from {rows}", [file_ids])
+    yield
+    con.execute(note_days, [file_ids])
+
+
+def _list_loaded_files(con: duckdb.DuckDBPyConnection, source: UsageSource, now: datetime) -> None:
+    con.execute("delete from raw.rejected_records where batch_id in (select file_id from staged_files)")
+    con.execute("delete from raw.usage_files where file_id in (select file_id from staged_files)")
+    con.execute("insert into raw.usage_files by name select * from staged_files")
+    con.execute(
+        """
+        insert into raw.rejected_records
+        select ?, file_id, reason, field, first_location, null, occurrences, ? from staged_rejects
+        """,
+        [source.name, now],
     )
 
 
@@ -538,8 +587,7 @@ def _replace_unreadable(
 
 def write_ledger(con: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
     """Replaces the four `raw.ledger_*` tables that mirror ledger.yaml."""
-    con.execute("begin")
-    try:
+    with _transaction(con):
         for table in (
             "ledger_deployments",
             "ledger_commitments",
@@ -594,10 +642,6 @@ def write_ledger(con: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
                 "insert into raw.ledger_price_sources values (?, ?, ?)",
                 [name, section.enabled, ledger.prices.stale_after_hours],
             )
-        con.execute("commit")
-    except BaseException:
-        con.execute("rollback")
-        raise
 
 
 def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: datetime, as_of_date: date) -> date:
@@ -612,10 +656,9 @@ def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: dateti
     # A day earlier than the earliest change: the scrape that closes a day carries the next day's date.
     starts = [as_of_date - look_back, earliest and earliest - timedelta(days=1), last and last - look_back]
     window_start = min(day for day in starts if day)
-    con.execute("begin")
-    con.execute("delete from raw.ledger_run")
-    con.execute("insert into raw.ledger_run values (?, ?, ?, ?)", [run_id, started_at, as_of_date, window_start])
-    con.execute("commit")
+    with _transaction(con):
+        con.execute("delete from raw.ledger_run")
+        con.execute("insert into raw.ledger_run values (?, ?, ?, ?)", [run_id, started_at, as_of_date, window_start])
     return window_start
 
 

@@ -1,6 +1,7 @@
 """Serving logs and scrapes into the raw room: recorded files, damaged files, repeated and rotated files."""
 
 import gzip
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -217,6 +218,43 @@ def test_file_of_another_format_is_refused_and_says_so(tmp_path: Path) -> None:
     assert result.failures[1].endswith("a.jsonl")
 
 
+def test_a_bad_line_in_one_file_changes_no_row_of_the_others(tmp_path: Path) -> None:
+    """Files of which every line is usable go another, shorter way: both ways must tell the same."""
+    odd = {"model": "a\tb", "model_group": "None", "trace_id": "", "prompt_tokens": "12", "completion_tokens": 5.0}
+    odd |= {
+        "startTime": "2026-11-21T00:00:00Z",
+        "endTime": None,
+        "metadata": {"user_api_key_team_id": "me@example.com"},
+    }
+    (tmp_path / "a.jsonl").write_text(lines(*(payload(n) for n in range(50)), payload(50, **odd)), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    content = "select * from raw.litellm_requests where file_id = (select file_id from raw.usage_files where "
+    content += "file_path like '%/a.jsonl') order by request_id"
+    result = load(settings)
+    assert (result.record_count, result.rejected_count) == (51, 0)
+    alone = rows(settings, content)
+    assert rows(
+        settings, "select model, model_group, tenant, prompt_tokens from raw.litellm_requests where trace_id is null"
+    ) == [("ab", None, "sha256:" + hashlib.sha256(b"me@example.com").hexdigest()[:16], 12)]
+    shutil.rmtree(settings.data_dir)
+    (tmp_path / "b.jsonl").write_text(lines(payload(99)) + "{half\n", encoding="utf-8")
+    result = load(settings)
+    assert (result.record_count, result.rejected_count) == (52, 1)
+    assert rows(settings, content) == alone
+
+
+def test_a_rule_broken_by_usable_lines_refuses_the_file_alone(tmp_path: Path) -> None:
+    """Every line can be read, but the file spans years: the gate refuses it, and the file beside it stays."""
+    old = payload(2, startTime="2021-01-01T00:00:00Z", endTime="2021-01-01T00:00:01Z")
+    (tmp_path / "a.jsonl").write_text(lines(payload(1)), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text(lines(payload(3), old), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    result = load(settings)
+    assert (result.record_count, result.refused_file_count) == (1, 1)
+    assert "spans 2151 days" in result.failures[0]
+    assert rows(settings, "select count(*) from raw.litellm_requests") == [(1,)]
+
+
 def test_reading_again_changes_nothing_and_a_renamed_file_replaces_itself(tmp_path: Path) -> None:
     """Rotation renames and compresses: a file is known by its first record."""
     text = lines(payload(1), payload(2))
@@ -286,10 +324,8 @@ def test_file_names_are_no_patterns(tmp_path: Path) -> None:
     (tmp_path / "a1.jsonl").write_text(lines(payload(2)), encoding="utf-8")
     settings = settings_for(tmp_path, "litellm", "*.jsonl")
     load(settings)
-    assert rows(settings, "select request_id from raw.litellm_requests order by 1") == [
-        ("chatcmpl-1",),
-        ("chatcmpl-2",),
-    ]
+    ids = "cast(md5_number('chatcmpl-1') as uuid), cast(md5_number('chatcmpl-2') as uuid)"
+    assert rows(settings, f"select count(*) from raw.litellm_requests where request_id in ({ids})") == [(2,)]
 
 
 def test_byte_order_mark_does_not_cost_the_first_record(tmp_path: Path) -> None:

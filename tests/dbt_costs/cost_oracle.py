@@ -134,9 +134,9 @@ def engine_usage(world: World) -> dict[tuple[str, datetime], Row]:
 
 def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
     """Deployment and hour -> tokens, requests and busy seconds by the gateway's log."""
-    first: dict[tuple[str, str, str], Row] = {}
+    first: dict[tuple[object, ...], Row] = {}
     for call in sorted(world.requests, key=lambda r: r["started_at"]):
-        first.setdefault((call["source_name"], call["request_id"], call["call_id"] or ""), call)
+        first.setdefault((call["source_name"], call["usage_date"], call["request_id"], call["call_id"]), call)
     routes = {(r["source_name"], r["model_match"]): r["deployment"] for r in world.routes}
     usage: dict[tuple[str, datetime], Row] = {}
     busy: dict[tuple[str, str, datetime], list[tuple[datetime, datetime]]] = defaultdict(list)

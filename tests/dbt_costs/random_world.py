@@ -4,6 +4,7 @@ import random
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from cost_oracle import Row, World
 
@@ -317,9 +318,9 @@ def calls(rng: random.Random) -> list[Row]:
         row = {
             "source_name": "gw",
             "file_id": "f",
-            "request_id": f"r{number}",
-            "call_id": f"c{number}" if rng.random() < 0.9 else None,
-            "trace_id": f"t{number - (rng.random() < 0.1)}",
+            "request_id": UUID(int=number),
+            "call_id": UUID(int=number) if rng.random() < 0.9 else None,
+            "trace_id": UUID(int=number - (rng.random() < 0.1)),
             "status": status,
             "model": model,
             "model_group": group,

@@ -5,16 +5,16 @@ with source as (
 ),
 
 -- Shippers deliver at least once and LiteLLM itself writes double rows (BerriAI/litellm#15740): the first row
--- stays.
+-- stays. Within a UTC day, so that a day can be read without all the others: copies carry one start time.
 numbered as (
 
     select
         *,
         row_number() over (
-            partition by source_name, request_id, coalesce(call_id, '')
+            partition by source_name, usage_date, request_id, call_id
             order by started_at, completed_at, file_id
         ) as row_position,
-        count(*) over (partition by source_name, request_id, coalesce(call_id, '')) as row_count
+        count(*) over (partition by source_name, usage_date, request_id, call_id) as row_count
     from source
 
 ),
@@ -47,7 +47,7 @@ final as (
         -- ids
         source_name,
         request_id,
-        coalesce(call_id, '') as call_id,
+        call_id,
         trace_id,
         dropped_duplicate_count,
 
@@ -59,9 +59,9 @@ final as (
         coalesce(tenant, 'unknown') as tenant,
         coalesce(status, 'unknown') as status,
         is_stream,
-        -- The second and later attempts at one request share its trace.
+        -- The second and later attempts of a day at one request share its trace.
         trace_id is not null and row_number() over (
-            partition by source_name, trace_id order by started_at, request_id, call_id
+            partition by source_name, usage_date, trace_id order by started_at, request_id, call_id
         ) > 1 as is_retry,
 
         -- tokens
