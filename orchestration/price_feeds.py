@@ -15,7 +15,7 @@ from orchestration.warehouse import LoadResult, known_fetches, load_price_entry
 from scrapers.errors import DamagedLandingError, ScrapeError
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
-from scrapers.prices.base import pull
+from scrapers.prices.base import pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot
 from scrapers.snapshot import Origin
@@ -58,7 +58,9 @@ def pull_live(settings: Settings, name: str, *, now: datetime) -> list[LandedEnt
     options = settings.source_options(name)
     source = PRICE_SOURCES[name]
     client = HttpClient(source.hosts(options), contact=settings.ledger.prices.contact)
-    return [pull(source, dataset, options, landing, now=now, client=client) for dataset in source.datasets(options)]
+    return [
+        pull_dataset(source, dataset, options, landing, now=now, client=client) for dataset in source.datasets(options)
+    ]
 
 
 def land_replay(settings: Settings, name: str, dataset: str, files: list[Path], fetched_at: datetime) -> LandedEntry:

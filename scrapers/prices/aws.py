@@ -29,16 +29,8 @@ from urllib.parse import urljoin
 import ijson
 
 from scrapers.errors import IncompleteSnapshotError, PermanentError, SchemaDriftError
-from scrapers.http import HttpClient, parse_json
-from scrapers.landing import LandedEntry, Stage
-from scrapers.prices.base import (
-    Fetched,
-    PriceSource,
-    SourceOptions,
-    Unchanged,
-    drift,
-    expect_object,
-)
+from scrapers.http import parse_json
+from scrapers.prices.base import Fetched, PriceSource, Pull, Unchanged, drift, expect_object
 from scrapers.records import (
     ParsedSnapshot,
     PriceRecord,
@@ -55,7 +47,6 @@ from scrapers.records import (
 from scrapers.snapshot import Payload, Snapshot
 
 _INDEX_PATH = "/offers/v1.0/aws/AmazonEC2/current/region_index.json"
-_PREFIX = "ec2-"
 _CSV_START = b'"FormatVersion"'
 # What every wanted line holds, as quoted in the file. Splitting a line into 90 fields takes ten times as long as
 # these tests and the GPU test below, which all but some 1,000 of the 500,000 lines of us-east-1 fail.
@@ -95,49 +86,35 @@ class Aws(PriceSource):
     """The EC2 offer files of AWS."""
 
     name = "aws"
-    provider = "aws"
     title = "AWS Price List, Amazon EC2"
     docs = "https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-the-aws-price-list-bulk-api.html"
     base_url = "https://pricing.us-east-1.amazonaws.com"
     default_regions = ("us-east-1",)
+    dataset_prefix = "ec2-"
 
-    def datasets(self, options: SourceOptions) -> list[str]:
-        """Return one dataset per region."""
-        return [_PREFIX + region for region in options.regions or self.default_regions]
-
-    def fetch(
-        self,
-        client: HttpClient,
-        dataset: str,
-        options: SourceOptions,
-        *,
-        stage: Stage,
-        previous: LandedEntry | None,
-    ) -> Fetched | Unchanged:
+    def fetch(self, pull: Pull) -> Fetched | Unchanged:
         """Download the region's CSV unless the index names the version we have."""
-        region = dataset.removeprefix(_PREFIX)
         place = "region index"
-        index = parse_json(client.get(self.address(options, _INDEX_PATH)).body, source=self.name, place=place)
+        index = pull.json(pull.client.get(pull.url(_INDEX_PATH)), place=place)
         regions = expect_object(
             expect_object(index, source=self.name, place=place).get("regions"),
             source=self.name,
             place=f"{place} field 'regions'",
         )
-        if region not in regions:
-            raise PermanentError(
-                f"region {region!r} is not in the region index: check prices.sources.aws.regions", source=self.name
-            )
-        version = expect_object(regions[region], source=self.name, place=f"{place} {region}").get("currentVersionUrl")
+        if pull.region not in regions:
+            raise PermanentError(f"region {pull.region!r} is not in the region index: check prices.sources.aws.regions")
+        place = f"{place} {pull.region}"
+        version = expect_object(regions[pull.region], source=self.name, place=place).get("currentVersionUrl")
         if not isinstance(version, str) or not version.endswith("/index.json"):
-            raise drift(self.name, f"{place} {region}", "field 'currentVersionUrl' is not …/index.json")
-        if previous and previous.change_key == version:
+            raise drift(self.name, place, "field 'currentVersionUrl' is not …/index.json")
+        if pull.previous and pull.previous.change_key == version:
             return Unchanged(change_key=version)
-        answer = client.download(
-            urljoin(self.address(options, "/"), version.removesuffix("json") + "csv"),
-            lambda chunks: stage.write("index.csv", _offer_chunks(chunks)),
+        answer = pull.client.download(
+            urljoin(pull.url("/"), version.removesuffix("json") + "csv"),
+            lambda chunks: pull.stage.write("index.csv", _offer_chunks(chunks)),
             retry_404=True,
         )
-        stage.keep("index.csv", answer.body, url=answer.url, status=answer.status, headers=answer.headers)
+        pull.keep(answer, "index.csv")
         return Fetched(change_key=version)
 
     def parse(self, snapshot: Snapshot) -> ParsedSnapshot:

@@ -16,25 +16,21 @@ Quirks     The GPU is named by `armSkuName` only. Windows shows in `productName`
 Verified   2026-11-23 against a recording of 2026-10 (62 items, 7 fields) and a documented pair of items, not live.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from scrapers.errors import IncompleteSnapshotError, PermanentError, one_line
-from scrapers.http import HttpClient, parse_json
-from scrapers.landing import LandedEntry, Stage
 from scrapers.prices.base import (
     Fetched,
+    Page,
     PriceSource,
-    SourceOptions,
+    Pull,
     Unchanged,
     drift,
     expect_list,
-    expect_object,
     json_payloads,
+    walk_pages,
 )
 from scrapers.records import (
     ParsedSnapshot,
@@ -49,10 +45,7 @@ from scrapers.records import (
 )
 from scrapers.snapshot import Snapshot
 
-_PATH = "/api/retail/prices"
 _API_VERSION = "2023-01-01-preview"
-# All VM meters of a region are a few pages; all regions together were about 150 pages in 2026.
-_PAGE_CAP = 200
 _REGION = re.compile(r"[a-z0-9]+", re.ASCII)
 _HOURLY = "1 Hour"
 
@@ -61,86 +54,39 @@ class Azure(PriceSource):
     """Microsoft's retail price API, virtual machines."""
 
     name = "azure"
-    provider = "azure"
     title = "Azure Retail Prices API"
     docs = "https://learn.microsoft.com/rest/api/cost-management/retail-prices/azure-retail-prices"
     base_url = "https://prices.azure.com"
     default_regions = ("eastus",)
 
-    def datasets(self, options: SourceOptions) -> list[str]:
-        """Return one dataset per region, named as Azure names the region."""
-        return list(options.regions or self.default_regions)
-
-    def fetch(
-        self,
-        client: HttpClient,
-        dataset: str,
-        options: SourceOptions,
-        *,
-        stage: Stage,
-        previous: LandedEntry | None,
-    ) -> Fetched | Unchanged:
+    def fetch(self, pull: Pull) -> Fetched | Unchanged:
         """Walk all pages of a region."""
-        if not _REGION.fullmatch(dataset):
-            raise PermanentError(f"{one_line(dataset)!r} is not an Azure region code", source=self.name)
-        url = self.address(options, _PATH)
+        if not _REGION.fullmatch(pull.dataset):
+            raise PermanentError(f"{one_line(pull.dataset)!r} is not an Azure region code")
         params = {
             "api-version": _API_VERSION,
             "currencyCode": "'USD'",
-            "$filter": f"serviceName eq 'Virtual Machines' and armRegionName eq '{dataset}'",
+            "$filter": f"serviceName eq 'Virtual Machines' and armRegionName eq '{pull.dataset}'",
         }
-        links: set[str] = set()
-        contents: set[str] = set()
-        item_count = 0
-        for number in range(1, _PAGE_CAP + 1):
-            answer = client.get(url, params=params)
-            name = f"page-{number:03}"
-            page = expect_object(parse_json(answer.body, source=self.name, place=name), source=self.name, place=name)
-            items = self._whole_page(page, place=name)
-            item_count += len(items)
-            content = hashlib.sha256(json.dumps(items, default=str).encode()).hexdigest()
-            if items and content in contents:
-                raise IncompleteSnapshotError(
-                    f"{dataset} {name} repeats an earlier page, so others were lost; fetch again", source=self.name
-                )
-            contents.add(content)
-            stage.keep(
-                f"{name}.json",
-                answer.body,
-                url=answer.url,
-                params=answer.params,
-                status=answer.status,
-                headers=answer.headers,
-            )
-            link = page["NextPageLink"]
-            if not link:
-                if not item_count:
-                    raise IncompleteSnapshotError(
-                        f"{dataset}: no virtual machine is listed; region codes are lower case without blanks, as in "
-                        "eastus2",
-                        source=self.name,
-                    )
-                return Fetched()
-            if not isinstance(link, str):
-                raise drift(self.name, name, "field 'NextPageLink' is not text")
-            if not items or link in links:
-                what = "is empty but has a next page" if not items else "links back to a page already read"
-                raise IncompleteSnapshotError(f"{dataset} {name} {what}; fetch again", source=self.name)
-            links.add(link)
-            parts = urlsplit(link)
-            url, params = urlunsplit(parts._replace(query="")), dict(parse_qsl(parts.query))
-        raise IncompleteSnapshotError(f"{dataset}: more than {_PAGE_CAP} pages", source=self.name)
-
-    def _whole_page(self, page: Mapping[str, Any], *, place: str) -> list[Any]:
-        items = expect_list(page, "Items", source=self.name, place=place)
-        if "NextPageLink" not in page:
-            raise drift(self.name, place, "field 'NextPageLink' is absent, so the end of the list is unknown")
-        if page.get("Count", len(items)) != len(items):
+        if not walk_pages(pull, "/api/retail/prices", self._whole_page, params=params):
             raise IncompleteSnapshotError(
-                f"{place}: Count says {one_line(page['Count'])}, {len(items)} items arrived; fetch again",
-                source=self.name,
+                f"{pull.dataset}: no virtual machine is listed; region codes are lower case without blanks, as in "
+                "eastus2"
             )
-        return items
+        return Fetched()
+
+    def _whole_page(self, page: Page) -> tuple[list[Any], str | None]:
+        items = expect_list(page.value, "Items", source=self.name, place=page.place)
+        if page.value.get("Count", len(items)) != len(items):
+            raise IncompleteSnapshotError(
+                f"{page.place}: Count says {one_line(page.value['Count'])}, {len(items)} items arrived; fetch again"
+            )
+        if "NextPageLink" not in page.value:
+            raise drift(self.name, page.place, "field 'NextPageLink' is absent, so the end of the list is unknown")
+        link = page.value["NextPageLink"]
+        if link and not isinstance(link, str):
+            raise drift(self.name, page.place, "field 'NextPageLink' is not text")
+        return items, link
 
     def parse(self, snapshot: Snapshot) -> ParsedSnapshot:
         """Return records of all Linux GPU sizes; takes API pages, and bare lists of items (recordings)."""
@@ -149,9 +95,8 @@ class Azure(PriceSource):
             if isinstance(value, list):
                 items, currency = value, None
             else:
-                page = expect_object(value, source=self.name, place=payload.name)
-                items = expect_list(page, "Items", source=self.name, place=payload.name)
-                currency = page.get("BillingCurrency")
+                items = expect_list(value, "Items", source=self.name, place=payload.name)
+                currency = value.get("BillingCurrency")
             for number, item in enumerate(items, start=1):
                 location = f"{payload.name} item {number}"
                 try:

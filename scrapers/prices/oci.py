@@ -17,17 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from scrapers.errors import IncompleteSnapshotError
-from scrapers.http import HttpClient, parse_json
-from scrapers.landing import LandedEntry, Stage
-from scrapers.prices.base import (
-    Fetched,
-    PriceSource,
-    SourceOptions,
-    Unchanged,
-    expect_list,
-    expect_object,
-    json_payloads,
-)
+from scrapers.prices.base import Fetched, PriceSource, Pull, Unchanged, expect_list, json_payloads
 from scrapers.records import (
     ParsedSnapshot,
     PriceRecord,
@@ -39,8 +29,6 @@ from scrapers.records import (
 )
 from scrapers.snapshot import Snapshot
 
-DATASET = "products"
-_PATH = "/pls/apex/cetools/api/v1/products/"
 _GPU_METRIC, _GPU_CATEGORY = "GPU Per Hour", "Compute - GPU"
 _LIST_MODEL = "PAY_AS_YOU_GO"
 
@@ -49,38 +37,18 @@ class Oci(PriceSource):
     """Oracle's public product list."""
 
     name = "oci"
-    provider = "oci"
     title = "Oracle Cloud Infrastructure price list"
     docs = "https://docs.oracle.com/en-us/iaas/Content/Billing/Tasks/signingup_topic-Estimating_Costs.htm"
     base_url = "https://apexapps.oracle.com"
-    default_regions: tuple[str, ...] = ()
+    dataset = "products"
 
-    def datasets(self, options: SourceOptions) -> list[str]:
-        """Return the one list: prices are the same in all regions."""
-        return [DATASET]
-
-    def fetch(
-        self,
-        client: HttpClient,
-        dataset: str,
-        options: SourceOptions,
-        *,
-        stage: Stage,
-        previous: LandedEntry | None,
-    ) -> Fetched | Unchanged:
+    def fetch(self, pull: Pull) -> Fetched | Unchanged:
         """Fetch the list; `lastUpdated` becomes the change key."""
-        answer = client.get(self.address(options, _PATH), params={"currencyCode": "USD"})
-        page = expect_object(parse_json(answer.body, source=self.name, place=DATASET), source=self.name, place=DATASET)
-        if not expect_list(page, "items", source=self.name, place=DATASET):
-            raise IncompleteSnapshotError(f"{DATASET}: 'items' is empty; fetch it again", source=self.name)
-        stage.keep(
-            f"{DATASET}.json",
-            answer.body,
-            url=answer.url,
-            params=answer.params,
-            status=answer.status,
-            headers=answer.headers,
-        )
+        answer = pull.client.get(pull.url("/pls/apex/cetools/api/v1/products/"), params={"currencyCode": "USD"})
+        page = pull.json(answer)
+        if not expect_list(page, "items", source=self.name, place=pull.dataset):
+            raise IncompleteSnapshotError(f"{pull.dataset}: 'items' is empty; fetch it again")
+        pull.keep(answer)
         updated = page.get("lastUpdated")
         return Fetched(change_key=updated if isinstance(updated, str) else None)
 
@@ -88,8 +56,7 @@ class Oci(PriceSource):
         """Return one record per GPU part number."""
         rows = RecordCollector()
         for payload, value in json_payloads(snapshot):
-            page = expect_object(value, source=self.name, place=payload.name)
-            for number, item in enumerate(expect_list(page, "items", source=self.name, place=payload.name), start=1):
+            for number, item in enumerate(expect_list(value, "items", source=self.name, place=payload.name), start=1):
                 location = f"{payload.name} item {number}"
                 try:
                     record = self._record(item, rows, url=payload.url)

@@ -17,12 +17,11 @@ from decimal import Decimal
 from typing import Any
 
 from scrapers.errors import IncompleteSnapshotError, SchemaDriftError, one_line
-from scrapers.http import HttpClient, parse_json
-from scrapers.landing import LandedEntry, Stage
 from scrapers.prices.base import (
     Fetched,
+    KeyUse,
     PriceSource,
-    SourceOptions,
+    Pull,
     Unchanged,
     expect_list,
     expect_object,
@@ -41,7 +40,6 @@ from scrapers.records import (
 )
 from scrapers.snapshot import Snapshot
 
-DATASET = "gpu-types"
 _QUERY = (
     "query { gpuTypes { id displayName memoryInGb secureCloud communityCloud "
     "securePrice communityPrice secureSpotPrice communitySpotPrice } }"
@@ -60,31 +58,18 @@ class Runpod(PriceSource):
     """RunPod's public GPU type list."""
 
     name = "runpod"
-    provider = "runpod"
     title = "RunPod GPU types"
     docs = "https://docs.runpod.io/sdks/graphql/manage-pods"
     base_url = "https://api.runpod.io"
-    default_regions: tuple[str, ...] = ()
+    key = KeyUse.OPTIONAL
+    dataset = "gpu-types"
 
-    def datasets(self, options: SourceOptions) -> list[str]:
-        """Return the one list: prices are the same everywhere."""
-        return [DATASET]
-
-    def fetch(
-        self,
-        client: HttpClient,
-        dataset: str,
-        options: SourceOptions,
-        *,
-        stage: Stage,
-        previous: LandedEntry | None,
-    ) -> Fetched | Unchanged:
+    def fetch(self, pull: Pull) -> Fetched | Unchanged:
         """Ask for all GPU types."""
-        headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
-        answer = client.post_json(self.address(options, "/graphql"), {"query": _QUERY}, headers=headers)
-        if not self._types(parse_json(answer.body, source=self.name, place=DATASET), place=DATASET):
-            raise IncompleteSnapshotError(f"{DATASET}: 'gpuTypes' is empty; fetch it again", source=self.name)
-        stage.keep(f"{DATASET}.json", answer.body, url=answer.url, status=answer.status, headers=answer.headers)
+        answer = pull.client.post_json(pull.url("/graphql"), {"query": _QUERY}, headers=pull.bearer)
+        if not self._types(pull.json(answer), place=pull.dataset):
+            raise IncompleteSnapshotError(f"{pull.dataset}: 'gpuTypes' is empty; fetch it again")
+        pull.keep(answer)
         return Fetched()
 
     def parse(self, snapshot: Snapshot) -> ParsedSnapshot:

@@ -11,7 +11,7 @@ from feeds import NOW, RECORDED, FakeClock, aws_csv, aws_reserved, aws_row, dump
 from scrapers.errors import IncompleteSnapshotError, SchemaDriftError
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, Landing
-from scrapers.prices.base import SourceOptions, pull
+from scrapers.prices.base import SourceOptions, pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot, Reason
 from scrapers.snapshot import Origin
@@ -84,7 +84,7 @@ def test_live_pull_reads_index_then_csv(server: FaultServer, landing: Landing, c
     csv_path = server.serve_aws("us-east-1", aws_csv(*rows))
     options = SourceOptions(regions=("us-east-1",), base_url=server.url)
     assert AWS.datasets(options) == ["ec2-us-east-1"]
-    entry = pull(AWS, "ec2-us-east-1", options, landing, now=NOW, client=client)
+    entry = pull_dataset(AWS, "ec2-us-east-1", options, landing, now=NOW, client=client)
     assert entry.source_url == server.url + csv_path
     assert entry.change_key == csv_path.replace(".csv", ".json")
     with entry.payloads[0].open() as stream:
@@ -98,15 +98,15 @@ def test_an_unchanged_version_is_not_downloaded(
 ) -> None:
     csv_path = server.serve_aws("us-east-1", aws_csv(aws_row()))
     options = SourceOptions(base_url=server.url)
-    first = pull(AWS, "ec2-us-east-1", options, landing, now=clock.now(), client=client)
+    first = pull_dataset(AWS, "ec2-us-east-1", options, landing, now=clock.now(), client=client)
     clock.elapsed += 86_400 / 200
-    second = pull(AWS, "ec2-us-east-1", options, landing, now=clock.now(), client=client)
+    second = pull_dataset(AWS, "ec2-us-east-1", options, landing, now=clock.now(), client=client)
     assert (second.kind, second.snapshot_id) == (EntryKind.UNCHANGED, first.snapshot_id)
     assert [request.path for request in server.requests].count(csv_path) == 1
 
     server.serve_aws("us-east-1", aws_csv(aws_row(PricePerUnit="44.0")), version="20261002000000")
     clock.elapsed += 86_400 / 200
-    third = pull(AWS, "ec2-us-east-1", options, landing, now=clock.now(), client=client)
+    third = pull_dataset(AWS, "ec2-us-east-1", options, landing, now=clock.now(), client=client)
     assert third.kind is EntryKind.SNAPSHOT
 
 
@@ -115,7 +115,7 @@ def test_an_index_that_runs_ahead_of_its_files_is_waited_for(
 ) -> None:
     path = server.serve_aws("us-east-1", b"")
     server.add(path, Answer(status=404), Answer(status=404), Answer(aws_csv(aws_row())))
-    entry = pull(AWS, "ec2-us-east-1", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
+    entry = pull_dataset(AWS, "ec2-us-east-1", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert entry.kind is EntryKind.SNAPSHOT
 
 
@@ -133,7 +133,7 @@ def test_a_strange_index_fails_the_pull(
     server: FaultServer, landing: Landing, client: HttpClient, regions: object, error: str, message: str
 ) -> None:
     server.add("/offers/v1.0/aws/AmazonEC2/current/region_index.json", Answer.json({"regions": regions}))
-    entry = pull(AWS, "ec2-us-east-1", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
+    entry = pull_dataset(AWS, "ec2-us-east-1", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert (entry.kind, entry.error) == (EntryKind.FAILED, error)
     assert message in str(entry.message)
 

@@ -11,7 +11,7 @@ from feeds import NOW, azure_item, azure_page, dumps, parse_bytes
 
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
-from scrapers.prices.base import SourceOptions, pull
+from scrapers.prices.base import SourceOptions, pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot, Reason
 from tests.fault_server import Answer, FaultServer, Request
@@ -29,7 +29,7 @@ def parse(landing: Landing, tmp_path: Path) -> Parse:
 
 
 def pull_region(server: FaultServer, landing: Landing, client: HttpClient, region: str = "eastus") -> LandedEntry:
-    return pull(AZURE, region, SourceOptions(base_url=server.url), landing, now=NOW, client=client)
+    return pull_dataset(AZURE, region, SourceOptions(base_url=server.url), landing, now=NOW, client=client)
 
 
 def _by_key(parsed: ParsedSnapshot) -> dict[tuple[str | None, str, str], Decimal]:

@@ -10,7 +10,7 @@ from feeds import NOW, dumps, oci_item, oci_list, parse_bytes
 
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, Landing
-from scrapers.prices.base import SourceOptions, pull
+from scrapers.prices.base import SourceOptions, pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot, Reason
 from tests.fault_server import FaultServer
@@ -50,7 +50,7 @@ def test_golden_prices_through_the_api(
     sample: Callable[[str], Path], server: FaultServer, landing: Landing, client: HttpClient
 ) -> None:
     server.serve_oci(json.loads(sample("prices/oci/ewyluda_cetools_products_gpu_2026-10-01.json").read_text()))
-    entry = pull(OCI, "products", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
+    entry = pull_dataset(OCI, "products", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert server.requests[0].query == {"currencyCode": "USD"}
     assert entry.change_key == "2026-10-01T14:18:05.193Z"
     parsed = OCI.parse(landing.open_snapshot(entry))
@@ -135,6 +135,6 @@ def test_bad_items_are_rejected_and_good_ones_kept(
 
 def test_an_empty_list_is_incomplete(server: FaultServer, landing: Landing, client: HttpClient) -> None:
     server.serve_oci(oci_list())
-    entry = pull(OCI, "products", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
+    entry = pull_dataset(OCI, "products", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert (entry.kind, entry.error) == (EntryKind.FAILED, "IncompleteSnapshotError")
     assert "'items' is empty" in str(entry.message)

@@ -1,5 +1,6 @@
 """What every price source promises, checked for each source in the registry."""
 
+import csv
 import dataclasses
 import importlib
 import json
@@ -20,7 +21,7 @@ from scrapers import VERSION
 from scrapers.errors import DamagedLandingError, IncompleteSnapshotError, SchemaDriftError, ScrapeError
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
-from scrapers.prices.base import SourceOptions, pull
+from scrapers.prices.base import SourceOptions, pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import PriceRecord
 from tests.fault_server import Answer, FaultServer
@@ -30,7 +31,7 @@ every_source = pytest.mark.parametrize("name", sorted(PRICE_SOURCES))
 
 def _pull(name: str, server: FaultServer, landing: Landing, client: HttpClient, **changes: object) -> LandedEntry:
     options = SourceOptions(base_url=server.url, **changes)
-    return pull(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=client.now(), client=client)
+    return pull_dataset(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=client.now(), client=client)
 
 
 def test_every_module_is_registered_once() -> None:
@@ -54,7 +55,9 @@ def test_sources_are_documented(name: str) -> None:
     assert source.docs.startswith("https://")
     assert source.base_url.startswith("https://")
     assert source.title
-    assert source.provider
+    with (ROOT / "dbt" / "seeds" / "price_sources.csv").open(encoding="utf-8", newline="") as seed:
+        provider = {row["source"]: row["provider"] for row in csv.DictReader(seed)}
+    assert provider.get(name), f"dbt/seeds/price_sources.csv does not say whose prices {name} publishes"
     assert source.datasets(SourceOptions()) != []
     assert source.hosts(SourceOptions()) == {source.base_url.removeprefix("https://")}
 
@@ -154,7 +157,7 @@ def test_a_pull_that_fails_late_lands_nothing_but_the_failure(
         _break_last_page(broken, FEEDS[name], answer, bump_version=name == "aws")
         options = SourceOptions(base_url=broken.url)
         later = NOW + timedelta(days=1)
-        entry = pull(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=later, client=client)
+        entry = pull_dataset(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=later, client=client)
     assert entry.kind is EntryKind.FAILED
     assert re.fullmatch(error, str(entry.error))
     assert re.search(message, str(entry.message)), entry.message
@@ -193,7 +196,7 @@ def test_keys_reach_neither_landing_nor_logs(
             server.add(FEEDS[name].last_path, Answer(status=500))
             server.add("/offers/v1.0/aws/AmazonEC2/current/region_index.json", Answer(status=500))
         clock.elapsed += 60
-        pull(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=clock.now(), client=client)
+        pull_dataset(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=clock.now(), client=client)
     written = b"".join(path.read_bytes() for path in landing.root.rglob("*") if path.is_file())
     assert b"canary" not in written
     assert "canary" not in caplog.text
@@ -203,7 +206,7 @@ def test_keys_reach_neither_landing_nor_logs(
 @every_source
 def test_a_mistyped_region_fails_alone(name: str, server: FaultServer, landing: Landing, client: HttpClient) -> None:
     options = SourceOptions(base_url=server.url)
-    entry = pull(PRICE_SOURCES[name], "US East/../x", options, landing, now=NOW, client=client)
+    entry = pull_dataset(PRICE_SOURCES[name], "US East/../x", options, landing, now=NOW, client=client)
     assert (entry.kind, entry.dataset, entry.error) == (EntryKind.FAILED, "us-east-..-x", "PermanentError")
     assert "'US East/../x' is not a dataset: check the regions" in str(entry.message)
     assert server.requests == []

@@ -10,7 +10,7 @@ from feeds import NOW, dumps, parse_bytes, runpod_answer, runpod_type
 from scrapers.errors import SchemaDriftError
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, Landing
-from scrapers.prices.base import SourceOptions, pull
+from scrapers.prices.base import SourceOptions, pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot, Reason
 from tests.fault_server import Answer, FaultServer
@@ -29,7 +29,7 @@ def test_golden_prices_through_the_api(
 ) -> None:
     """48 types; 47 known x 2 tiers = 94 cells, of which 6 are zero and 12 the placeholder: 76 prices."""
     server.serve_runpod(json.loads(sample("prices/runpod/ewyluda_graphql_gpuTypes_2026-10.json").read_text()))
-    entry = pull(RUNPOD, "gpu-types", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
+    entry = pull_dataset(RUNPOD, "gpu-types", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     parsed = RUNPOD.parse(landing.open_snapshot(entry))
     prices = {r.sku_id: str(r.price_amount) for r in parsed.records}
     assert prices["NVIDIA H100 80GB HBM3/secure"] == "3.49"
@@ -47,7 +47,7 @@ def test_golden_prices_through_the_api(
 def test_the_query_asks_for_flags_and_spot(server: FaultServer, landing: Landing, client: HttpClient) -> None:
     server.serve_runpod(runpod_answer(runpod_type()))
     options = SourceOptions(base_url=server.url, api_key="canary")
-    pull(RUNPOD, "gpu-types", options, landing, now=NOW, client=client)
+    pull_dataset(RUNPOD, "gpu-types", options, landing, now=NOW, client=client)
     (request,) = server.requests
     assert request.method == "POST"
     asked = json.loads(request.body)["query"]
@@ -132,7 +132,7 @@ def test_graphql_errors_with_status_200_fail_the_pull(
     server: FaultServer, landing: Landing, client: HttpClient, tmp_path: Path, answer: dict[str, object]
 ) -> None:
     server.add("/graphql", Answer.json(answer))
-    entry = pull(RUNPOD, "gpu-types", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
+    entry = pull_dataset(RUNPOD, "gpu-types", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert (entry.kind, entry.error) == (EntryKind.FAILED, "SchemaDriftError")
     assert "the GraphQL answer reports an error: Cannot query field" in str(entry.message)
     assert "\x1b" not in str(entry.message)
@@ -142,5 +142,5 @@ def test_graphql_errors_with_status_200_fail_the_pull(
 
 def test_an_empty_list_is_incomplete(server: FaultServer, landing: Landing, client: HttpClient) -> None:
     server.serve_runpod(runpod_answer())
-    entry = pull(RUNPOD, "gpu-types", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
+    entry = pull_dataset(RUNPOD, "gpu-types", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert entry.error == "IncompleteSnapshotError"
