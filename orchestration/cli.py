@@ -26,6 +26,7 @@ from rich.text import Text
 
 from orchestration.settings import DBT_DIR, PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
 from orchestration.warehouse import Warehouse, WarehouseUnusableError
+from scrapers.prices.registry import PRICE_SOURCES
 
 if TYPE_CHECKING:
     from orchestration.definitions import Event
@@ -136,7 +137,7 @@ def run(
 
 @app.command()
 def replay(
-    source: Annotated[str, typer.Argument(help="Price source: aws, azure, oci, runpod.")],
+    source: Annotated[str, typer.Argument(help=f"Price source: {', '.join(PRICE_SOURCES)}.")],
     files: Annotated[list[Path], typer.Argument(help="The recorded answer; several files for several pages.")],
     fetched_at: Annotated[str, typer.Option("--fetched-at", help="When it was fetched, such as 2026-10-01T06:00Z.")],
     dataset: Annotated[
@@ -153,7 +154,6 @@ def replay(
     from orchestration.price_feeds import land_replay, load_landed
     from scrapers.errors import ScrapeError
     from scrapers.prices.base import SourceOptions
-    from scrapers.prices.registry import PRICE_SOURCES
 
     if source not in PRICE_SOURCES:
         _fail(f"no price source {source!r}; known: {', '.join(PRICE_SOURCES)}", code=2)
@@ -162,7 +162,7 @@ def replay(
     if dataset is None and len(datasets) != 1:
         _fail(f"{source} has several datasets; add --dataset with one such as {', '.join(datasets)}", code=2)
     # Regions that the ledger does not ask for may be replayed too: the source says how it names them.
-    region = (dataset or "").removeprefix("ec2-")
+    region = PRICE_SOURCES[source].region(dataset or "")
     if dataset is not None and dataset not in PRICE_SOURCES[source].datasets(SourceOptions(regions=(region,))):
         _fail(f"{source} has no dataset {dataset!r}; one is called {datasets[0]}", code=2)
     for path in files:
@@ -216,6 +216,8 @@ def check_config(config: ConfigOption = None, data_dir: DataDirOption = None) ->
     out.print(f"  deployments    {len(deployments)} in {len(ledger.fleet)} entries")
     out.print(f"  commitments    {len(ledger.commitments)}")
     out.print(f"  usage sources  {', '.join(source.name for source in ledger.usage) or 'none'}")
+    for name, why in settings.skipped_price_sources().items():
+        out.print(f"  note: price source {name} is {why}", soft_wrap=True)
     unseen = deployments - {name for source in ledger.usage for name in source.routes().values()}
     for name in sorted(unseen):
         out.print(f"  note: no usage source names deployment {name}: its tokens will be unknown, not zero")
@@ -386,6 +388,8 @@ def print_summary(settings: Settings) -> None:
             line = Text("  ").append(source, "yellow").append(f" {status}")
             line.append(f", {_age(age)} old" if age is not None else "")
             out.print(line.append(f": {_without_addresses(message)}" if message else ""))
+    for name, why in settings.skipped_price_sources().items():
+        out.print(Text("Price source ").append(name, "yellow").append(f" {why}"), soft_wrap=True)
     out.print(
         f"\nPublished to {_short(settings.published_dir)}: inference_ledger.duckdb, parquet/, manifest.json\n"
         'Look further:  inference-ledger query "from fct_unit_costs_daily"   ·   inference-ledger dev'

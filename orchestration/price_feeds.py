@@ -52,7 +52,13 @@ def land_bundled(settings: Settings, name: str) -> int:
 
 
 def pull_live(settings: Settings, name: str, *, now: datetime) -> list[LandedEntry]:
-    """Asks source `name` for each of its datasets; a dataset that fails lands as a failure and stops nothing."""
+    """Asks source `name` for each of its datasets; a dataset that fails lands as a failure and stops nothing.
+
+    A source that needs a key and has none is not asked, and nothing lands: that is no failure of the source.
+    """
+    if why := settings.why_skipped(name):
+        logger.info("%s %s", name, why)
+        return []
     landing = Landing(settings.landing_dir)
     landing.remove_leftovers()
     options = settings.source_options(name)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from scrapers.prices.base import SourceOptions
+from scrapers.prices.base import KeyUse, SourceOptions
 from scrapers.prices.registry import PRICE_SOURCES
 
 PROJECT_ROOT = Path(__file__).parents[1]
@@ -332,16 +332,29 @@ class Settings:
         return self.published_dir / "inference_ledger.duckdb"
 
     def source_options(self, name: str) -> SourceOptions:
-        """Options of one price source, its key taken from the environment variable the ledger names."""
+        """Options of one price source, its key read from the environment."""
         section = self.ledger.prices.sources[name]
-        return SourceOptions(
-            regions=section.regions,
-            base_url=section.base_url,
-            api_key=os.environ.get(section.api_key_env) if section.api_key_env else None,
-        )
+        return SourceOptions(regions=section.regions, base_url=section.base_url, api_key=self._api_key(name))
+
+    def why_skipped(self, name: str) -> str | None:
+        """Why source `name` cannot be asked although the ledger lists it: it needs a key, and there is none."""
+        if PRICE_SOURCES[name].key is not KeyUse.REQUIRED or self._api_key(name):
+            return None
+        return f"skipped: it needs an API key; set {self._api_key_env(name)}"
+
+    def skipped_price_sources(self) -> dict[str, str]:
+        """The enabled price sources that cannot be asked, and why."""
+        return {name: why for name in self.enabled_price_sources() if (why := self.why_skipped(name))}
+
+    def _api_key_env(self, name: str) -> str | None:
+        return self.ledger.prices.sources[name].api_key_env or PRICE_SOURCES[name].api_key_env
+
+    def _api_key(self, name: str) -> str | None:
+        """The key without the line feed that files and secret stores leave at its end; None where it is empty."""
+        return os.environ.get(self._api_key_env(name) or "", "").strip() or None
 
     def enabled_price_sources(self) -> list[str]:
-        """Names of the price sources to pull, in the ledger's order."""
+        """Names of the price sources that are not switched off, in the ledger's order."""
         return [name for name, section in self.ledger.prices.sources.items() if section.enabled]
 
 

@@ -34,7 +34,7 @@ from orchestration.serving_logs import (
     stage_litellm,
     stage_vllm,
 )
-from orchestration.settings import Ledger, Settings, UsageSource
+from orchestration.settings import Settings, UsageSource
 from scrapers.landing import EntryKind, LandedEntry
 from scrapers.records import ParsedSnapshot, PriceRecord, Rejection
 
@@ -585,8 +585,9 @@ def _replace_unreadable(
 # --- ledger.yaml ----------------------------------------------------------------------------------------------------
 
 
-def write_ledger(con: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
+def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Replaces the four `raw.ledger_*` tables that mirror ledger.yaml."""
+    ledger = settings.ledger
     with _transaction(con):
         for table in (
             "ledger_deployments",
@@ -640,7 +641,7 @@ def write_ledger(con: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
         for name, section in ledger.prices.sources.items():
             con.execute(
                 "insert into raw.ledger_price_sources values (?, ?, ?)",
-                [name, section.enabled, ledger.prices.stale_after_hours],
+                [name, section.enabled and not settings.why_skipped(name), ledger.prices.stale_after_hours],
             )
 
 

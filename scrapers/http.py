@@ -214,6 +214,9 @@ class HttpClient:
                     allow_redirects=False,
                     stream=True,
                 )
+            except (requests.exceptions.InvalidHeader, UnicodeError):
+                # Without the cause, whose text holds the header and so the key.
+                raise PermanentError(f"{place}: the API key holds a character that no header can carry") from None
             except requests.RequestException as error:
                 raise _RetryError(_connection_error(place, error)) from error
             with raw:

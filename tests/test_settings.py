@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.settings import ConfigError, load_settings, read_ledger
+from scrapers.prices.registry import PRICE_SOURCES
 
 GOOD = """\
 prices:
@@ -149,3 +150,15 @@ def test_environment_gives_the_defaults_and_keys(tmp_path: Path, monkeypatch: py
     assert settings.data_dir == tmp_path / "elsewhere"
     assert settings.source_options("oci").api_key == "secret-value"
     assert "secret-value" not in repr(settings.source_options("oci"))
+
+
+def test_a_key_is_read_from_the_variable_of_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger's own name for it comes first; the line feed of a secret file is no part of the key."""
+    monkeypatch.setattr(PRICE_SOURCES["oci"], "api_key_env", "OCI_API_KEY", raising=False)
+    monkeypatch.setenv("OCI_API_KEY", "of the source\n")
+    monkeypatch.setenv("OWN_KEY", "of the ledger")
+    settings = load_settings(write(tmp_path, GOOD))
+    assert settings.source_options("oci").api_key == "of the source"
+    assert settings.source_options("aws").api_key is None
+    settings = load_settings(write(tmp_path, GOOD.replace("oci: }", "oci: {api_key_env: OWN_KEY}}")))
+    assert settings.source_options("oci").api_key == "of the ledger"

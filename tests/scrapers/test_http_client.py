@@ -383,6 +383,18 @@ def test_what_is_not_json_is_drift(text: bytes) -> None:
         parse_json(text, source="s", place="page 1")
 
 
+@pytest.mark.parametrize("key", ["canary\n", "canary\u2019s"])
+def test_a_key_that_no_header_can_carry_is_told_without_the_key(
+    server: FaultServer, client: HttpClient, key: str
+) -> None:
+    """Pasted keys hold line feeds and typographic quotes; neither may stop the day or be sent five times."""
+    with pytest.raises(PermanentError, match="the API key holds a character") as caught:
+        client.get(server.url + "/p", headers={"Authorization": f"Bearer {key}"})
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert server.requests == []
+
+
 def _resolve_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     monkeypatch.setattr(

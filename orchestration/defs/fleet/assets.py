@@ -21,7 +21,7 @@ def raw_ledger(context: dg.AssetExecutionContext):
     """One row per entry of ledger.yaml; replaced whole."""
     settings = load_settings()
     with Warehouse(settings.warehouse_path).connect() as con:
-        write_ledger(con, settings.ledger)
+        write_ledger(con, settings)
     counts = {
         "ledger_deployments": len(settings.ledger.fleet),
         "ledger_commitments": len(settings.ledger.commitments),

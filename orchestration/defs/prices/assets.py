@@ -48,9 +48,10 @@ def _landing_asset(name: str) -> dg.AssetsDefinition:
         failed = [pull for pull in pulls if pull.message is not None]
         for pull in failed:
             context.log.warning(f"{pull.source} {pull.dataset}: {pull.message}")
+        answered = settings.why_skipped(name) or "live"
         yield dg.MaterializeResult(
             metadata={
-                "outcome": "carried_forward" if failed else "live",
+                "outcome": "carried_forward" if failed else answered,
                 "datasets": len(pulls),
                 "failed_datasets": len(failed),
                 "bundled_snapshots": bundled,
@@ -62,7 +63,7 @@ def _landing_asset(name: str) -> dg.AssetsDefinition:
             check_name="answered_today",
             passed=not failed,
             severity=dg.AssetCheckSeverity.ERROR,
-            description="; ".join(f"{pull.dataset}: {pull.message}" for pull in failed) or "live",
+            description="; ".join(f"{pull.dataset}: {pull.message}" for pull in failed) or answered,
         )
 
     return landed
