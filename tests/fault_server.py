@@ -112,35 +112,6 @@ class FaultServer:
                 return script(request)
             return script.pop(0) if len(script) > 1 else script[0]
 
-    # The providers' own paging.
-
-    def serve_azure(self, items: list[dict[str, Any]], *, page_size: int = 1000) -> None:
-        """`$skip` paging with absolute links, null at the end."""
-        path = "/api/retail/prices"
-
-        def page(request: Request) -> Answer:
-            skip = int(request.query.get("$skip", 0))
-            part = items[skip : skip + page_size]
-            following = skip + page_size
-            link = f"{self.url}{path}?$skip={following}" if following < len(items) else None
-            return Answer.json({"BillingCurrency": "USD", "Items": part, "NextPageLink": link, "Count": len(part)})
-
-        self.respond(path, page)
-
-    def serve_aws(self, region: str, offer_csv: bytes, *, version: str = "20261001000000") -> str:
-        """Region index and the CSV twin of the file it lists; returns the path of the CSV."""
-        folder = f"/offers/v1.0/aws/AmazonEC2/{version}/{region}"
-        index = {"regions": {region: {"regionCode": region, "currentVersionUrl": f"{folder}/index.json"}}}
-        self.add("/offers/v1.0/aws/AmazonEC2/current/region_index.json", Answer.json(index))
-        self.add(f"{folder}/index.csv", Answer(offer_csv))
-        return f"{folder}/index.csv"
-
-    def serve_oci(self, document: object) -> None:
-        self.add("/pls/apex/cetools/api/v1/products/", Answer.json(document))
-
-    def serve_runpod(self, document: object) -> None:
-        self.add("/graphql", Answer.json(document))
-
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self

@@ -24,7 +24,7 @@ import duckdb
 import pytest
 
 from examples.generate import generate
-from tests.fault_server import FaultServer
+from tests.fault_server import Answer, FaultServer
 
 ROOT = Path(__file__).parents[1]
 COMMAND = str(Path(sys.executable).with_name("inference-ledger"))
@@ -321,7 +321,7 @@ def test_a_live_answer_takes_over_from_the_bundled_one(world: World, server: Fau
     document["lastUpdated"] = "2026-11-22T00:00:00.000Z"
     (part,) = [item for item in document["items"] if item["partNumber"] == "B109479"]
     part["currencyCodeLocalizations"][0]["prices"][0]["value"] = 3.4
-    server.serve_oci(document)
+    server.add("/pls/apex/cetools/api/v1/products/", Answer.json(document))
     world.run("run", "--date", END.isoformat())
     found = world.published("""
         select price_usd_per_gpu_hour, valid_to_at is null from fct_gpu_prices

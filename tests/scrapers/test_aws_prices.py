@@ -6,7 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from feeds import NOW, RECORDED, FakeClock, aws_csv, aws_reserved, aws_row, dumps, parse_bytes
+from feeds import NOW, RECORDED, FakeClock, dumps, parse_bytes
+from feeds.aws import AWS_INDEX_PATH, aws_csv, aws_reserved, aws_row, serve_aws
 
 from scrapers.errors import IncompleteSnapshotError, SchemaDriftError
 from scrapers.http import HttpClient
@@ -81,7 +82,7 @@ def test_offer_files_without_a_linux_gpu_give_no_record(sample: Callable[[str], 
 
 def test_live_pull_reads_index_then_csv(server: FaultServer, landing: Landing, client: HttpClient) -> None:
     rows = [aws_row(SKU=size, Instance_Type=size, PricePerUnit=amount) for size, amount in GOLDEN_2026_10.items()]
-    csv_path = server.serve_aws("us-east-1", aws_csv(*rows))
+    csv_path = serve_aws(server, "us-east-1", aws_csv(*rows))
     options = SourceOptions(regions=("us-east-1",), base_url=server.url)
     assert AWS.datasets(options) == ["ec2-us-east-1"]
     entry = pull_dataset(AWS, "ec2-us-east-1", options, landing, now=NOW, client=client)
@@ -96,7 +97,7 @@ def test_live_pull_reads_index_then_csv(server: FaultServer, landing: Landing, c
 def test_an_unchanged_version_is_not_downloaded(
     server: FaultServer, landing: Landing, client: HttpClient, clock: FakeClock
 ) -> None:
-    csv_path = server.serve_aws("us-east-1", aws_csv(aws_row()))
+    csv_path = serve_aws(server, "us-east-1", aws_csv(aws_row()))
     options = SourceOptions(base_url=server.url)
     first = pull_dataset(AWS, "ec2-us-east-1", options, landing, now=clock.now(), client=client)
     clock.elapsed += 86_400 / 200
@@ -104,7 +105,7 @@ def test_an_unchanged_version_is_not_downloaded(
     assert (second.kind, second.snapshot_id) == (EntryKind.UNCHANGED, first.snapshot_id)
     assert [request.path for request in server.requests].count(csv_path) == 1
 
-    server.serve_aws("us-east-1", aws_csv(aws_row(PricePerUnit="44.0")), version="20261002000000")
+    serve_aws(server, "us-east-1", aws_csv(aws_row(PricePerUnit="44.0")), version="20261002000000")
     clock.elapsed += 86_400 / 200
     third = pull_dataset(AWS, "ec2-us-east-1", options, landing, now=clock.now(), client=client)
     assert third.kind is EntryKind.SNAPSHOT
@@ -113,7 +114,7 @@ def test_an_unchanged_version_is_not_downloaded(
 def test_an_index_that_runs_ahead_of_its_files_is_waited_for(
     server: FaultServer, landing: Landing, client: HttpClient
 ) -> None:
-    path = server.serve_aws("us-east-1", b"")
+    path = serve_aws(server, "us-east-1", b"")
     server.add(path, Answer(status=404), Answer(status=404), Answer(aws_csv(aws_row())))
     entry = pull_dataset(AWS, "ec2-us-east-1", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert entry.kind is EntryKind.SNAPSHOT
@@ -132,7 +133,7 @@ def test_an_index_that_runs_ahead_of_its_files_is_waited_for(
 def test_a_strange_index_fails_the_pull(
     server: FaultServer, landing: Landing, client: HttpClient, regions: object, error: str, message: str
 ) -> None:
-    server.add("/offers/v1.0/aws/AmazonEC2/current/region_index.json", Answer.json({"regions": regions}))
+    server.add(AWS_INDEX_PATH, Answer.json({"regions": regions}))
     entry = pull_dataset(AWS, "ec2-us-east-1", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert (entry.kind, entry.error) == (EntryKind.FAILED, error)
     assert message in str(entry.message)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feeds import NOW, azure_item, azure_page, dumps, parse_bytes
+from feeds import NOW, dumps, parse_bytes
+from feeds.azure import AZURE_PATH as PATH
+from feeds.azure import azure_item, azure_page, serve_azure
 
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
@@ -17,7 +19,6 @@ from scrapers.records import ParsedSnapshot, Reason
 from tests.fault_server import Answer, FaultServer, Request
 
 AZURE = PRICE_SOURCES["azure"]
-PATH = "/api/retail/prices"
 Parse = Callable[..., ParsedSnapshot]
 
 
@@ -41,7 +42,7 @@ def test_golden_prices_through_the_api_paging(
 ) -> None:
     """The 62 recorded items in pages of 25, 25 and 12: 25 Linux, 28 Windows, 9 Low Priority, counted by grep."""
     items = json.loads(sample("prices/azure/ewyluda_retail_prices_gpu_items_2026-10.json").read_text())
-    server.serve_azure(items, page_size=25)
+    serve_azure(server, items, page_size=25)
     entry = pull_region(server, landing, client)
     assert [payload.name for payload in entry.payloads] == ["page-001.json", "page-002.json", "page-003.json"]
     parsed = AZURE.parse(landing.open_snapshot(entry))
@@ -80,7 +81,7 @@ def test_a_bare_list_with_currency_is_read(landing: Landing, tmp_path: Path) -> 
 def test_the_question_names_region_service_and_currency(
     server: FaultServer, landing: Landing, client: HttpClient
 ) -> None:
-    server.serve_azure([azure_item()])
+    serve_azure(server, [azure_item()])
     entry = pull_region(server, landing, client, "westus3")
     assert server.requests[0].query == {
         "api-version": "2023-01-01-preview",

@@ -6,7 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from feeds import NOW, dumps, oci_item, oci_list, parse_bytes
+from feeds import NOW, dumps, parse_bytes
+from feeds.oci import oci_item, oci_list, serve_oci
 
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, Landing
@@ -49,7 +50,7 @@ Parse = Callable[..., ParsedSnapshot]
 def test_golden_prices_through_the_api(
     sample: Callable[[str], Path], server: FaultServer, landing: Landing, client: HttpClient
 ) -> None:
-    server.serve_oci(json.loads(sample("prices/oci/ewyluda_cetools_products_gpu_2026-10-01.json").read_text()))
+    serve_oci(server, json.loads(sample("prices/oci/ewyluda_cetools_products_gpu_2026-10-01.json").read_text()))
     entry = pull_dataset(OCI, "products", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert server.requests[0].query == {"currencyCode": "USD"}
     assert entry.change_key == "2026-10-01T14:18:05.193Z"
@@ -134,7 +135,7 @@ def test_bad_items_are_rejected_and_good_ones_kept(
 
 
 def test_an_empty_list_is_incomplete(server: FaultServer, landing: Landing, client: HttpClient) -> None:
-    server.serve_oci(oci_list())
+    serve_oci(server, oci_list())
     entry = pull_dataset(OCI, "products", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert (entry.kind, entry.error) == (EntryKind.FAILED, "IncompleteSnapshotError")
     assert "'items' is empty" in str(entry.message)

@@ -8,7 +8,6 @@ import pkgutil
 import re
 import tomllib
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,28 @@ from scrapers import VERSION
 from scrapers.errors import DamagedLandingError, IncompleteSnapshotError, SchemaDriftError, ScrapeError
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
-from scrapers.prices.base import SourceOptions, pull_dataset
+from scrapers.prices.base import KeyUse, SourceOptions, pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import PriceRecord
-from tests.fault_server import Answer, FaultServer
+from tests.fault_server import Answer, FaultServer, Request
 
-every_source = pytest.mark.parametrize("name", sorted(PRICE_SOURCES))
+every_source = pytest.mark.parametrize("name", sorted(FEEDS))
+KEY = "canary-key"
 
 
-def _pull(name: str, server: FaultServer, landing: Landing, client: HttpClient, **changes: object) -> LandedEntry:
-    options = SourceOptions(base_url=server.url, **changes)
+def _pull(
+    name: str, server: FaultServer, landing: Landing, client: HttpClient, *, api_key: str | None = None
+) -> LandedEntry:
+    """Pull now, with a key where the source needs one."""
+    if PRICE_SOURCES[name].key is KeyUse.REQUIRED:
+        api_key = KEY
+    options = SourceOptions(base_url=server.url, api_key=api_key)
     return pull_dataset(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=client.now(), client=client)
+
+
+def test_every_source_has_a_feed() -> None:
+    missing = [f"tests/scrapers/feeds/{name}.py with a FEED" for name in sorted(PRICE_SOURCES.keys() - FEEDS.keys())]
+    assert not missing, f"the contract suite cannot serve every price source: write {', '.join(missing)}"
 
 
 def test_every_module_is_registered_once() -> None:
@@ -60,6 +70,8 @@ def test_sources_are_documented(name: str) -> None:
     assert provider.get(name), f"dbt/seeds/price_sources.csv does not say whose prices {name} publishes"
     assert source.datasets(SourceOptions()) != []
     assert source.hosts(SourceOptions()) == {source.base_url.removeprefix("https://")}
+    assert source.key is not KeyUse.REQUIRED or source.api_key_env, "nobody can tell where the key is read from"
+    assert source.key is not KeyUse.NONE or not source.api_key_env, "a key is named that is never used"
 
 
 @every_source
@@ -142,7 +154,7 @@ _LAST_PAGE_FAULTS = {
 @every_source
 @pytest.mark.parametrize("fault", _LAST_PAGE_FAULTS)
 def test_a_pull_that_fails_late_lands_nothing_but_the_failure(
-    name: str, fault: str, server: FaultServer, landing: Landing, client: HttpClient
+    name: str, fault: str, server: FaultServer, landing: Landing, client: HttpClient, clock: FakeClock, tmp_path: Path
 ) -> None:
     answer, error, message = _LAST_PAGE_FAULTS[fault]
     if "cut" in fault:
@@ -152,12 +164,12 @@ def test_a_pull_that_fails_late_lands_nothing_but_the_failure(
         answer = packed.but(body=packed.body[:-9], cut_after=None)
     FEEDS[name].serve(server)
     good = _pull(name, server, landing, client)
+    clock.elapsed += 60
     with FaultServer() as broken:
-        FEEDS[name].serve(broken)
-        _break_last_page(broken, FEEDS[name], answer, bump_version=name == "aws")
-        options = SourceOptions(base_url=broken.url)
-        later = NOW + timedelta(days=1)
-        entry = pull_dataset(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=later, client=client)
+        (FEEDS[name].serve_newer or FEEDS[name].serve)(broken)
+        assert _pull(name, broken, Landing(tmp_path / "whole"), client).kind is EntryKind.SNAPSHOT
+        _break_last_answer(broken, answer)
+        entry = _pull(name, broken, landing, client)
     assert entry.kind is EntryKind.FAILED
     assert re.fullmatch(error, str(entry.error))
     assert re.search(message, str(entry.message)), entry.message
@@ -189,18 +201,27 @@ def test_keys_reach_neither_landing_nor_logs(
 ) -> None:
     caplog.set_level("DEBUG")
     FEEDS[name].serve(server)
-    options = SourceOptions(base_url=server.url, api_key="canary-key")
-    assert "canary" not in repr(options)
+    assert "canary" not in repr(SourceOptions(api_key=KEY))
     for failing in (False, True):
         if failing:
-            server.add(FEEDS[name].last_path, Answer(status=500))
-            server.add("/offers/v1.0/aws/AmazonEC2/current/region_index.json", Answer(status=500))
+            server.answer = lambda _: Answer(status=500)
         clock.elapsed += 60
-        pull_dataset(PRICE_SOURCES[name], FEEDS[name].dataset, options, landing, now=clock.now(), client=client)
+        _pull(name, server, landing, client, api_key=KEY)
     written = b"".join(path.read_bytes() for path in landing.root.rglob("*") if path.is_file())
     assert b"canary" not in written
     assert "canary" not in caplog.text
     assert [entry.kind for entry in landing.entries(name)] == ["snapshot", "failed"]
+
+
+@every_source
+def test_a_key_is_sent_where_it_is_used_and_nowhere_else(
+    name: str, server: FaultServer, landing: Landing, client: HttpClient
+) -> None:
+    """Whether a source that needs one is skipped without, tests/test_source_keys.py asks."""
+    FEEDS[name].serve(server)
+    _pull(name, server, landing, client, api_key=KEY)
+    is_sent = any(KEY in f"{request.headers} {request.query} {request.body!r}" for request in server.requests)
+    assert is_sent == (PRICE_SOURCES[name].key is not KeyUse.NONE)
 
 
 @every_source
@@ -265,7 +286,7 @@ def test_any_mutation_of_an_answer_is_parsed_or_refused(
     name: str, data: st.DataObject, landing: Landing, tmp_path: Path
 ) -> None:
     """One value of a good answer is replaced or removed: records, rejections or a ScrapeError, never another error."""
-    mutated = json.loads(json.dumps(_AWS_JSON) if name == "aws" else FEEDS[name].good)
+    mutated = json.loads(json.dumps(FEEDS[name].good_json) if FEEDS[name].good_json else FEEDS[name].good)
     container, key = data.draw(st.sampled_from(list(_places(mutated))))
     if data.draw(st.booleans()):
         del container[key]
@@ -279,43 +300,6 @@ def test_any_mutation_of_an_answer_is_parsed_or_refused(
         assert record.price_amount > 0
         assert record.price_currency == "USD"
         assert record.sku_id
-
-
-_AWS_JSON = {
-    "formatVersion": "v1.0",
-    "offerCode": "AmazonEC2",
-    "products": {
-        "A": {
-            "sku": "A",
-            "attributes": {
-                "instanceType": "p5.48xlarge",
-                "regionCode": "us-east-1",
-                "location": "US East (N. Virginia)",
-                "tenancy": "Shared",
-                "operatingSystem": "Linux",
-                "capacitystatus": "Used",
-                "preInstalledSw": "NA",
-                "marketoption": "OnDemand",
-                "usagetype": "BoxUsage:p5.48xlarge",
-                "gpu": "8",
-            },
-        }
-    },
-    "terms": {
-        "OnDemand": {
-            "A": {
-                "A.J": {
-                    "offerTermCode": "J",
-                    "effectiveDate": "2026-09-01T00:00:00Z",
-                    "priceDimensions": {
-                        "A.J.6": {"unit": "Hrs", "beginRange": "0", "pricePerUnit": {"USD": "55.0400000000"}}
-                    },
-                    "termAttributes": {},
-                }
-            }
-        }
-    },
-}
 
 
 def _places(value: object) -> Iterator[tuple[object, object]]:
@@ -346,17 +330,13 @@ class _Patched:
         del self._server.answer
 
 
-def _break_last_page(server: FaultServer, feed: Feed, answer: Answer, *, bump_version: bool) -> None:
-    """Serve the fault where the last page of a whole pull comes from."""
-    if bump_version:  # a new version, or nothing would be downloaded
-        server.serve_aws("us-east-1", b"", version="20261002000000")
-        server.add(feed.last_path.replace("20261001000000", "20261002000000"), answer)
-        return
-    whole = server.answer
+def _break_last_answer(server: FaultServer, answer: Answer) -> None:
+    """Serve the fault from where the last answer of the whole pull before came; as often as it is asked for."""
+    whole, last = server.answer, len(server.requests)
+    server.requests.clear()
 
-    def last_broken(request: object) -> Answer:
+    def last_broken(request: Request) -> Answer:
         served = whole(request)
-        is_last = b'"NextPageLink": "' not in served.body
-        return answer if is_last else served
+        return answer if len(server.requests) >= last else served
 
     server.answer = last_broken

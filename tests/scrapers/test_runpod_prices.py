@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from feeds import NOW, dumps, parse_bytes, runpod_answer, runpod_type
+from feeds import NOW, dumps, parse_bytes
+from feeds.runpod import runpod_answer, runpod_type, serve_runpod
 
 from scrapers.errors import SchemaDriftError
 from scrapers.http import HttpClient
@@ -28,7 +29,7 @@ def test_golden_prices_through_the_api(
     sample: Callable[[str], Path], server: FaultServer, landing: Landing, client: HttpClient
 ) -> None:
     """48 types; 47 known x 2 tiers = 94 cells, of which 6 are zero and 12 the placeholder: 76 prices."""
-    server.serve_runpod(json.loads(sample("prices/runpod/ewyluda_graphql_gpuTypes_2026-10.json").read_text()))
+    serve_runpod(server, json.loads(sample("prices/runpod/ewyluda_graphql_gpuTypes_2026-10.json").read_text()))
     entry = pull_dataset(RUNPOD, "gpu-types", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     parsed = RUNPOD.parse(landing.open_snapshot(entry))
     prices = {r.sku_id: str(r.price_amount) for r in parsed.records}
@@ -45,7 +46,7 @@ def test_golden_prices_through_the_api(
 
 
 def test_the_query_asks_for_flags_and_spot(server: FaultServer, landing: Landing, client: HttpClient) -> None:
-    server.serve_runpod(runpod_answer(runpod_type()))
+    serve_runpod(server, runpod_answer(runpod_type()))
     options = SourceOptions(base_url=server.url, api_key="canary")
     pull_dataset(RUNPOD, "gpu-types", options, landing, now=NOW, client=client)
     (request,) = server.requests
@@ -141,6 +142,6 @@ def test_graphql_errors_with_status_200_fail_the_pull(
 
 
 def test_an_empty_list_is_incomplete(server: FaultServer, landing: Landing, client: HttpClient) -> None:
-    server.serve_runpod(runpod_answer())
+    serve_runpod(server, runpod_answer())
     entry = pull_dataset(RUNPOD, "gpu-types", SourceOptions(base_url=server.url), landing, now=NOW, client=client)
     assert entry.error == "IncompleteSnapshotError"
