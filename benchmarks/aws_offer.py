@@ -178,6 +178,7 @@ def write(path: Path, megabytes: int) -> int:
 def ours(path: Path) -> dict[str, object]:
     """Land the file as a replay lands one (hash, gzip, fsync, rename), then parse what was landed."""
     from scrapers.landing import Landing
+    from scrapers.prices.base import parse_snapshot
     from scrapers.prices.registry import PRICE_SOURCES
     from scrapers.snapshot import Origin
 
@@ -186,7 +187,7 @@ def ours(path: Path) -> dict[str, object]:
         started = time.perf_counter()
         entry = landing.land_files("aws", "ec2-us-east-1", [path], datetime.now(UTC), Origin.REPLAY)
         landed = time.perf_counter()
-        parsed = PRICE_SOURCES["aws"].parse(landing.open_snapshot(entry))
+        parsed = parse_snapshot(PRICE_SOURCES["aws"], landing.open_snapshot(entry))
         done = time.perf_counter()
         stored = entry.payloads[0].path.stat().st_size
     return {

@@ -15,7 +15,7 @@ from orchestration.warehouse import LoadResult, known_fetches, load_price_entry
 from scrapers.errors import DamagedLandingError, ScrapeError
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
-from scrapers.prices.base import pull_dataset
+from scrapers.prices.base import parse_snapshot, pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot
 from scrapers.snapshot import Origin
@@ -108,7 +108,7 @@ def _parse(landing: Landing, entry: LandedEntry) -> tuple[ParsedSnapshot | None,
     if entry.kind is not EntryKind.SNAPSHOT:
         return None, None
     try:
-        return PRICE_SOURCES[entry.source].parse(landing.open_snapshot(entry)), None
+        return parse_snapshot(PRICE_SOURCES[entry.source], landing.open_snapshot(entry)), None
     except ScrapeError as error:
         return None, str(error)
 

@@ -338,7 +338,7 @@ class HttpClient:
             raise _RetryError(IncompleteSnapshotError(f"{place}: the gzip body is cut after {received} bytes"))
 
 
-def parse_json(data: bytes, *, source: str, place: str) -> Any:
+def parse_json(data: bytes, *, place: str) -> Any:
     """Return a JSON answer with exact numbers: every fraction a Decimal, NaN and Infinity as such.
 
     Raises:
@@ -352,12 +352,11 @@ def parse_json(data: bytes, *, source: str, place: str) -> Any:
         is_cut = error.pos >= len(error.doc.rstrip()) or text[-1:] not in ("}", "]")
         if not text or (text[0] in "{[" and is_cut):
             raise IncompleteSnapshotError(
-                f"{place}: the JSON text ends too early, after {len(data)} bytes; fetch it again",
-                source=source,
+                f"{place}: the JSON text ends too early, after {len(data)} bytes; fetch it again"
             ) from error
-        raise SchemaDriftError(f"{place}: not JSON ({error.msg} at byte {error.pos})", source=source) from error
+        raise SchemaDriftError(f"{place}: not JSON ({error.msg} at byte {error.pos})") from error
     except (ValueError, RecursionError) as error:
-        raise SchemaDriftError(f"{place}: not readable JSON ({type(error).__name__})", source=source) from error
+        raise SchemaDriftError(f"{place}: not readable JSON ({type(error).__name__})") from error
 
 
 def _exact(number: str) -> Decimal:

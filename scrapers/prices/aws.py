@@ -97,16 +97,15 @@ class Aws(PriceSource):
         place = "region index"
         index = pull.json(pull.client.get(pull.url(_INDEX_PATH)), place=place)
         regions = expect_object(
-            expect_object(index, source=self.name, place=place).get("regions"),
-            source=self.name,
+            expect_object(index, place=place).get("regions"),
             place=f"{place} field 'regions'",
         )
         if pull.region not in regions:
             raise PermanentError(f"region {pull.region!r} is not in the region index: check prices.sources.aws.regions")
         place = f"{place} {pull.region}"
-        version = expect_object(regions[pull.region], source=self.name, place=place).get("currentVersionUrl")
+        version = expect_object(regions[pull.region], place=place).get("currentVersionUrl")
         if not isinstance(version, str) or not version.endswith("/index.json"):
-            raise drift(self.name, place, "field 'currentVersionUrl' is not …/index.json")
+            raise drift(place, "field 'currentVersionUrl' is not …/index.json")
         if pull.previous and pull.previous.change_key == version:
             return Unchanged(change_key=version)
         answer = pull.client.download(
@@ -136,7 +135,7 @@ class Aws(PriceSource):
 def _offer_chunks(chunks: Iterator[bytes]) -> Iterator[bytes]:
     first = next(chunks, b"")
     if not first.startswith(_CSV_START[: len(first)]) or not first:
-        raise SchemaDriftError("index.csv does not begin as an offer file: no FormatVersion line", source=Aws.name)
+        raise SchemaDriftError("index.csv does not begin as an offer file: no FormatVersion line")
     yield first
     yield from chunks
 
@@ -147,14 +146,14 @@ def _read_csv(stream: BinaryIO, payload: Payload, rows: RecordCollector) -> None
     while not line.startswith(b'"SKU",'):  # five lines of metadata come first
         line, number = stream.readline(), number + 1
         if not line or number > 20:
-            raise drift(Aws.name, place, 'no header line that begins with "SKU"')
+            raise drift(place, 'no header line that begins with "SKU"')
     try:
         header = _fields(line)
     except RejectedValueError as error:
-        raise drift(Aws.name, place, "the header line is not CSV") from error
+        raise drift(place, "the header line is not CSV") from error
     missing = [name for name in (*_PRODUCT_COLUMNS, *_PRICE_COLUMNS) if name not in header]
     if missing:
-        raise drift(Aws.name, place, f"column {', '.join(map(repr, missing))} is absent")
+        raise drift(place, f"column {', '.join(map(repr, missing))} is absent")
     # All columns before GPU, then the opening quote of a GPU count: group 1 is None where there is none. A line of
     # another make does not match at all and is left to the CSV reader, which names the fault.
     gpu = re.compile(rb'(?:(?:"[^"]*+")*+,){%d}+(")?' % header.index("GPU"))
@@ -175,7 +174,7 @@ def _read_csv(stream: BinaryIO, payload: Payload, rows: RecordCollector) -> None
         except RejectedValueError as error:
             rows.reject(error, location=location)
     if not line.endswith(b"\n") and _is_cut(header, line):
-        raise IncompleteSnapshotError(f"{place} ends in the middle of line {number}; fetch it again", source=Aws.name)
+        raise IncompleteSnapshotError(f"{place} ends in the middle of line {number}; fetch it again")
     for why, count in (("other_os_tenancy_or_capacity", other_machine), ("not_gpu", no_gpu)):
         if count:
             rows.skip(why, count=count)
@@ -222,7 +221,7 @@ def _read_json(payload: Payload, rows: RecordCollector) -> None:
         else:
             wanted[sku] = row
     if not product_count:
-        raise drift(Aws.name, payload.name, "field 'products' is absent or empty")
+        raise drift(payload.name, "field 'products' is absent or empty")
     for term_type in ("OnDemand", "Reserved"):
         for sku, offers in _items(payload, f"terms.{term_type}"):
             if sku not in wanted:
@@ -260,10 +259,9 @@ def _items(payload: Payload, prefix: str) -> Iterator[tuple[str, Any]]:
         except ijson.IncompleteJSONError as error:
             raise IncompleteSnapshotError(
                 f"{payload.name}: the JSON text ends too early or is broken in {prefix!r}; fetch it again",
-                source=Aws.name,
             ) from error
         except (ijson.JSONError, ValueError) as error:
-            raise drift(Aws.name, payload.name, f"not JSON in {prefix!r}") from error
+            raise drift(payload.name, f"not JSON in {prefix!r}") from error
 
 
 def _pairs(value: object, *, inner: type = dict) -> list[tuple[str, Any]]:
@@ -275,12 +273,12 @@ def _pairs(value: object, *, inner: type = dict) -> list[tuple[str, Any]]:
 def _read_website(data: bytes, payload: Payload, rows: RecordCollector) -> None:
     """Read the website's table, or several of them wrapped in one object by location name."""
     place = payload.name
-    answer = expect_object(parse_json(data, source=Aws.name, place=place), source=Aws.name, place=place)
+    answer = expect_object(parse_json(data, place=place), place=place)
     tables = [answer] if "regions" in answer else list(answer.values())
     for table in tables:
         regions = table.get("regions") if isinstance(table, dict) else None
         if not isinstance(regions, dict) or not regions:
-            raise drift(Aws.name, place, "neither an offer file nor a price table with 'regions'")
+            raise drift(place, "neither an offer file nor a price table with 'regions'")
         for region, entries in regions.items():
             for label, entry in _pairs(entries):
                 location = f"{place} {label}"

@@ -76,16 +76,16 @@ class Azure(PriceSource):
         return Fetched()
 
     def _whole_page(self, page: Page) -> tuple[list[Any], str | None]:
-        items = expect_list(page.value, "Items", source=self.name, place=page.place)
+        items = expect_list(page.value, "Items", place=page.place)
         if page.value.get("Count", len(items)) != len(items):
             raise IncompleteSnapshotError(
                 f"{page.place}: Count says {one_line(page.value['Count'])}, {len(items)} items arrived; fetch again"
             )
         if "NextPageLink" not in page.value:
-            raise drift(self.name, page.place, "field 'NextPageLink' is absent, so the end of the list is unknown")
+            raise drift(page.place, "field 'NextPageLink' is absent, so the end of the list is unknown")
         link = page.value["NextPageLink"]
         if link and not isinstance(link, str):
-            raise drift(self.name, page.place, "field 'NextPageLink' is not text")
+            raise drift(page.place, "field 'NextPageLink' is not text")
         return items, link
 
     def parse(self, snapshot: Snapshot) -> ParsedSnapshot:
@@ -95,7 +95,7 @@ class Azure(PriceSource):
             if isinstance(value, list):
                 items, currency = value, None
             else:
-                items = expect_list(value, "Items", source=self.name, place=payload.name)
+                items = expect_list(value, "Items", place=payload.name)
                 currency = value.get("BillingCurrency")
             for number, item in enumerate(items, start=1):
                 location = f"{payload.name} item {number}"

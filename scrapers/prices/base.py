@@ -101,7 +101,7 @@ class Pull:
 
     def json(self, answer: Response[bytes], *, place: str | None = None) -> Any:
         """Return the JSON value of an answer; `place` is what messages call it, the dataset if not given."""
-        return parse_json(answer.body, source=self.source.name, place=place or self.dataset)
+        return parse_json(answer.body, place=place or self.dataset)
 
     def keep(self, answer: Response[bytes] | Response[StoredFile], name: str | None = None) -> None:
         """Make an answer part of the snapshot, as `<dataset>.json` if not named."""
@@ -117,6 +117,9 @@ class Pull:
 
 class PriceSource(ABC):
     """One publisher of prices. Implementations are stateless.
+
+    `fetch` and `parse` are called through `pull_dataset` and `parse_snapshot`, which put the source's name before the
+    message of every error.
 
     Attributes:
         name: registry key, name of the module, and directory in the landing room.
@@ -164,7 +167,7 @@ class PriceSource(ABC):
         """Put every payload of the dataset into the stage, or say that nothing changed. I/O only.
 
         Raises:
-            ScrapeError: the dataset is not whole; the caller drops the stage, and names the source in the message.
+            ScrapeError: the dataset is not whole; the caller drops the stage.
         """
 
     @abstractmethod
@@ -210,6 +213,19 @@ def pull_dataset(
             if same_bytes or isinstance(outcome, Unchanged):
                 return stage.commit_unchanged(previous, change_key=outcome.change_key)
         return stage.commit(change_key=outcome.change_key)
+
+
+def parse_snapshot(source: PriceSource, snapshot: Snapshot) -> ParsedSnapshot:
+    """Return what a snapshot says.
+
+    Raises:
+        ScrapeError: the snapshot as a whole is not what this source publishes, or its bytes are damaged.
+    """
+    try:
+        return source.parse(snapshot)
+    except ScrapeError as error:
+        error.source = error.source or source.name
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,25 +299,25 @@ def json_payloads(snapshot: Snapshot) -> Iterator[tuple[Payload, Any]]:
     """Yield each payload with its JSON value, numbers exact."""
     for payload in snapshot.payloads:
         with payload.open() as stream:
-            yield payload, parse_json(stream.read(), source=snapshot.source, place=payload.name)
+            yield payload, parse_json(stream.read(), place=payload.name)
 
 
-def expect_object(value: object, *, source: str, place: str) -> Mapping[str, Any]:
+def expect_object(value: object, *, place: str) -> Mapping[str, Any]:
     """Return a JSON object, or say that the source changed its shape."""
     if not isinstance(value, dict):
-        raise drift(source, place, f"a JSON object was expected, not {type(value).__name__}")
+        raise drift(place, f"a JSON object was expected, not {type(value).__name__}")
     return value
 
 
-def expect_list(value: object, name: str, *, source: str, place: str) -> list[Any]:
+def expect_list(value: object, name: str, *, place: str) -> list[Any]:
     """Return a list field of a JSON object, or say that the source changed its shape."""
-    found = expect_object(value, source=source, place=place)
+    found = expect_object(value, place=place)
     items = found.get(name)
     if not isinstance(items, list):
-        raise drift(source, place, f"field {name!r} is {'absent' if name not in found else 'not a list'}")
+        raise drift(place, f"field {name!r} is {'absent' if name not in found else 'not a list'}")
     return items
 
 
-def drift(source: str, place: str, what: str) -> SchemaDriftError:
+def drift(place: str, what: str) -> SchemaDriftError:
     """Return the error for an answer of another shape than the one this module was written for."""
-    return SchemaDriftError(f"{place}: {what}. The feed has changed, or this is not its answer", source=source)
+    return SchemaDriftError(f"{place}: {what}. The feed has changed, or this is not its answer")

@@ -46,7 +46,7 @@ class Oci(PriceSource):
         """Fetch the list; `lastUpdated` becomes the change key."""
         answer = pull.client.get(pull.url("/pls/apex/cetools/api/v1/products/"), params={"currencyCode": "USD"})
         page = pull.json(answer)
-        if not expect_list(page, "items", source=self.name, place=pull.dataset):
+        if not expect_list(page, "items", place=pull.dataset):
             raise IncompleteSnapshotError(f"{pull.dataset}: 'items' is empty; fetch it again")
         pull.keep(answer)
         updated = page.get("lastUpdated")
@@ -56,7 +56,7 @@ class Oci(PriceSource):
         """Return one record per GPU part number."""
         rows = RecordCollector()
         for payload, value in json_payloads(snapshot):
-            for number, item in enumerate(expect_list(value, "items", source=self.name, place=payload.name), start=1):
+            for number, item in enumerate(expect_list(value, "items", place=payload.name), start=1):
                 location = f"{payload.name} item {number}"
                 try:
                     record = self._record(item, rows, url=payload.url)

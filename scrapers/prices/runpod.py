@@ -89,7 +89,7 @@ class Runpod(PriceSource):
         return rows.result()
 
     def _types(self, value: object, *, place: str) -> list[Any]:
-        answer = expect_object(value, source=self.name, place=place)
+        answer = expect_object(value, place=place)
         errors = answer.get("errors")
         if errors:
             first = errors[0] if isinstance(errors, list) else errors
@@ -97,10 +97,9 @@ class Runpod(PriceSource):
             raise SchemaDriftError(
                 f"{place}: the GraphQL answer reports an error: {one_line(message)}. Compare the query with the "
                 "provider's schema",
-                source=self.name,
             )
-        data = expect_object(answer.get("data"), source=self.name, place=f"{place} field 'data'")
-        return expect_list(data, "gpuTypes", source=self.name, place=place)
+        data = expect_object(answer.get("data"), place=f"{place} field 'data'")
+        return expect_list(data, "gpuTypes", place=place)
 
     def _add(self, item: Mapping[str, Any], tier: str, rows: RecordCollector, *, location: str, url: str) -> None:
         price_field, flag_field = _TIERS[tier]

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from scrapers.landing import Landing
+from scrapers.prices.base import parse_snapshot
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot
 from scrapers.snapshot import Origin
@@ -73,7 +74,7 @@ def parse_bytes(source: str, landing: Landing, *bodies: bytes, directory: Path) 
     for file, body in zip(files, bodies, strict=True):
         file.write_bytes(body)
     entry = landing.land_files(source, FEEDS[source].dataset, files, RECORDED, Origin.REPLAY)
-    return PRICE_SOURCES[source].parse(landing.open_snapshot(entry))
+    return parse_snapshot(PRICE_SOURCES[source], landing.open_snapshot(entry))
 
 
 def dumps(value: object) -> bytes:
