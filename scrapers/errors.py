@@ -10,7 +10,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 
 class ScrapeError(Exception):
-    """A source could not be read. `source` is its registry name, None where the HTTP layer does not know it."""
+    """A source could not be read. `source` is its registry name, filled in by who asks the source."""
 
     def __init__(self, message: str, *, source: str | None = None) -> None:
         super().__init__(message)

@@ -5,7 +5,8 @@ own. The columns are those of `raw.price_records` without the snapshot columns, 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Context, Decimal, DecimalException
@@ -153,6 +154,14 @@ class RecordCollector:
     def reject(self, error: RejectedValueError, *, location: str) -> None:
         """Count a row that answers the question but cannot be used."""
         self.rejections.append(Rejection(error.reason, error.field, location, error.detail))
+
+    @contextmanager
+    def rejecting(self, location: str) -> Iterator[None]:
+        """Reject the row that the block reads if one of its values cannot be used, and go on."""
+        try:
+            yield
+        except RejectedValueError as error:
+            self.reject(error, location=location)
 
     def skip(self, why: str, *, count: int = 1) -> None:
         """Count rows that are outside the question."""

@@ -245,10 +245,8 @@ def _read_json(payload: Payload, rows: RecordCollector) -> None:
                             name: terms.get(name) for name in ("LeaseContractLength", "PurchaseOption", "OfferingClass")
                         },
                     }
-                    try:
+                    with rows.rejecting(location):
                         _add(row, wanted[sku], rows, location=location, url=payload.url)
-                    except RejectedValueError as error:
-                        rows.reject(error, location=location)
 
 
 def _items(payload: Payload, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -282,10 +280,8 @@ def _read_website(data: bytes, payload: Payload, rows: RecordCollector) -> None:
         for region, entries in regions.items():
             for label, entry in _pairs(entries):
                 location = f"{place} {label}"
-                try:
+                with rows.rejecting(location):
                     _add_website_entry(entry, region, rows, location=location, url=payload.url)
-                except RejectedValueError as error:
-                    rows.reject(error, location=location)
 
 
 def _add_website_entry(

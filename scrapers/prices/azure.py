@@ -99,15 +99,13 @@ class Azure(PriceSource):
                 currency = value.get("BillingCurrency")
             for number, item in enumerate(items, start=1):
                 location = f"{payload.name} item {number}"
-                try:
+                with rows.rejecting(location):
                     _require_usd(item, currency)
                     outside = _outside(item)
                     if outside:
                         rows.skip(outside)
                     else:
                         _add(item, rows, snapshot=snapshot, location=location, url=payload.url)
-                except RejectedValueError as error:
-                    rows.reject(error, location=location)
         return rows.result()
 
 
@@ -165,7 +163,7 @@ def _add(item: Mapping[str, Any], rows: RecordCollector, *, snapshot: Snapshot, 
     sku = optional_text(item, "skuId") or f"{size}/{product}/{text(item, 'meterName')}"
 
     for model, term, amount, place in _offers(item, kind, location):
-        try:
+        with rows.rejecting(place):
             term_raw = None if term is None else text({"savingsPlan.term": term}, "savingsPlan.term")
             record = PriceRecord(
                 sku_id=sku,
@@ -186,8 +184,6 @@ def _add(item: Mapping[str, Any], rows: RecordCollector, *, snapshot: Snapshot, 
             announced_at = effective_at if effective_at and effective_at > snapshot.fetched_at else None
             key = (record.offer_id, optional_text(item, "meterId"), record.region_raw, announced_at)
             rows.add(record, key=key, location=place)
-        except RejectedValueError as error:
-            rows.reject(error, location=place)
 
 
 def _offers(item: Mapping[str, Any], kind: str, location: str) -> Iterator[tuple[str, object, object, str]]:

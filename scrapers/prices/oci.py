@@ -58,12 +58,9 @@ class Oci(PriceSource):
         for payload, value in json_payloads(snapshot):
             for number, item in enumerate(expect_list(value, "items", place=payload.name), start=1):
                 location = f"{payload.name} item {number}"
-                try:
-                    record = self._record(item, rows, url=payload.url)
-                    if record:
+                with rows.rejecting(location):
+                    if record := self._record(item, rows, url=payload.url):
                         rows.add(record, key=(record.sku_id,), location=location)
-                except RejectedValueError as error:
-                    rows.reject(error, location=location)
         return rows.result()
 
     def _record(self, item: object, rows: RecordCollector, *, url: str) -> PriceRecord | None:

@@ -96,7 +96,7 @@ class Runpod(PriceSource):
             message = first.get("message") if isinstance(first, dict) else first
             raise SchemaDriftError(
                 f"{place}: the GraphQL answer reports an error: {one_line(message)}. Compare the query with the "
-                "provider's schema",
+                "provider's schema"
             )
         data = expect_object(answer.get("data"), place=f"{place} field 'data'")
         return expect_list(data, "gpuTypes", place=place)
@@ -111,7 +111,8 @@ class Runpod(PriceSource):
         if is_offered is False or (price_field in item and amount is None) or (amount == 0 and amount is not False):
             rows.skip("not_offered")
             return
-        try:
+        location = f"{location}.{price_field}"
+        with rows.rejecting(location):
             gpu = text(item, "id")
             paid = _real_price(amount, is_offered, field=price_field)
             record = PriceRecord(
@@ -128,9 +129,7 @@ class Runpod(PriceSource):
                 price_unit_raw="GPU Per Hour",
                 source_url=url,
             )
-            rows.add(record, key=(record.sku_id,), location=f"{location}.{price_field}")
-        except RejectedValueError as error:
-            rows.reject(error, location=f"{location}.{price_field}")
+            rows.add(record, key=(record.sku_id,), location=location)
 
 
 def _real_price(amount: object, is_offered: object, *, field: str) -> Decimal:
