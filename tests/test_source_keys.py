@@ -99,16 +99,16 @@ def test_the_ledger_may_name_another_variable_or_switch_the_source_off(load: Loa
 @pytest.mark.usefixtures("needs_key")
 def test_a_skipped_source_is_not_reported_as_stale(load: Load) -> None:
     """fct_source_freshness lists what is enabled."""
-    settings = load("oci: , runpod: ")
+    settings = load("aws: , oci: ")
     with Warehouse(settings.warehouse_path).connect() as con:
         write_ledger(con, settings)
         found = con.execute("select source, is_enabled from raw.ledger_price_sources order by source").fetchall()
-    assert found == [("oci", False), ("runpod", True)]
+    assert found == [("aws", True), ("oci", False)]
 
 
 @pytest.mark.usefixtures("needs_key")
 def test_check_config_says_which_key_to_set(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    load("oci: , runpod: ")
+    load("aws: , oci: ")
     printed = StringIO()
     monkeypatch.setattr(cli, "out", Console(file=printed))
     cli.check_config()
@@ -137,7 +137,7 @@ class _NothingPublished:
 
 @pytest.mark.usefixtures("needs_key")
 def test_the_summary_says_it_in_one_line(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = load("oci: , runpod: ")
+    settings = load("aws: , oci: ")
     printed = StringIO()
     monkeypatch.setattr(cli, "out", Console(file=printed))
     monkeypatch.setattr("orchestration.publication.open_published", lambda _: _NothingPublished())
