@@ -4,7 +4,7 @@ File       CSV in UTF-8 with a header, named in ledger.yaml (prices: overrides).
            are passed over. Columns, in any order:
            provider         who rents the GPU out, in the ledger's word: coreweave
            instance_type    as the fleet names it; this or gpu_name is needed
-           gpu_name         the GPU in the words of the price list
+           gpu_name         the GPU in the words of dbt/seeds/gpu_models.csv (H100-SXM-80GB) or gpu_model_aliases.csv
            gpu_count        GPUs per instance; needed where the price is for an instance of a gpu_name
            region           the provider's code, or global
            pricing_model    on_demand, spot, reserved, savings_plan

@@ -208,7 +208,8 @@ described_offers as (
             instance_types.gpu_model,
             sku_aliases.gpu_model,
             name_aliases.gpu_model,
-            aliases_by_memory.gpu_model
+            aliases_by_memory.gpu_model,
+            named_models.gpu_model
         ) as gpu_model,
         case
             -- A price per GPU without an instance type sells one GPU at a time.
@@ -246,6 +247,8 @@ described_offers as (
             aliases_by_memory.source in (first_records.source, '*')
             and first_records.gpu_name_raw = aliases_by_memory.raw_value
             and snapped_memory_sizes.gpu_memory_gb = aliases_by_memory.gpu_memory_gb
+    -- Who writes prices by hand may use our own names.
+    left join gpu_models as named_models on first_records.gpu_name_raw = named_models.gpu_model
     left join exchange_rates
         on
             first_records.price_currency = exchange_rates.currency
