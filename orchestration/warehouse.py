@@ -26,6 +26,7 @@ import duckdb
 
 from orchestration.expectations import PRICE_RULES, USAGE_RULES, check_batch, failing_rows
 from orchestration.serving_logs import (
+    Discovery,
     KnownFile,
     LogFile,
     UnreadableFile,
@@ -425,7 +426,7 @@ def load_usage(
             [source.name],
         ).fetchall()
     }
-    found = discover(source, settings, known)
+    found = _first_come(con, source, settings, discover(source, settings, known))
     failures: list[str] = []
     if found.changed and not _load_clean(con, source, found.changed, now):
         failures = _load_with_rejects(con, source, found.changed, now, work_dir)
@@ -461,6 +462,24 @@ def load_usage(
         refused_file_count=int(totals[3]) + len(found.unreadable),
         failures=failures,
         problems=problems,
+    )
+
+
+def _first_come(con: duckdb.DuckDBPyConnection, source: UsageSource, settings: Settings, found: Discovery) -> Discovery:
+    """A file that another source of the ledger has read stays with it: read by both, its tokens would count twice."""
+    others = [other.name for other in settings.ledger.usage if other.name != source.name]
+    taken = {
+        row[0]
+        for row in con.execute(
+            "select file_path from raw.usage_files where source_name in (select unnest(?)) and status <> 'refused'",
+            [others],
+        ).fetchall()
+    }
+    doubled = [UnreadableFile(file.path, "read_by_another_source") for file in found.changed if str(file.path) in taken]
+    return Discovery(
+        [file for file in found.changed if str(file.path) not in taken],
+        [*found.unreadable, *doubled],
+        found.unchanged_count,
     )
 
 

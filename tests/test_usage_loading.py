@@ -302,6 +302,26 @@ def test_two_logs_that_only_begin_alike_are_both_kept(tmp_path: Path) -> None:
         assert rows(settings, "select count(distinct request_id) from raw.litellm_requests") == [(4,)]
 
 
+def test_a_file_that_two_sources_name_is_read_by_the_first(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(lines(payload(1)), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text(lines(payload(2)), encoding="utf-8")
+    text = ledger_text("litellm", "a*.jsonl") + "  - {name: all, kind: litellm, path: '*.jsonl', deployment: d}\n"
+    (tmp_path / "ledger.yaml").write_text(text, encoding="utf-8")
+    settings = load_settings(tmp_path / "ledger.yaml", tmp_path / "data")
+    for _ in range(2):
+        with Warehouse(settings.warehouse_path).connect() as con:
+            first, second = (
+                load_usage(con, source, settings, now=NOW, work_dir=tmp_path / "tmp")
+                for source in settings.ledger.usage
+            )
+        assert first.problems == []
+        assert second.problems == [f"all: {tmp_path}/a.jsonl was not read: read_by_another_source"]
+    assert rows(settings, "select source_name, count(*) from raw.litellm_requests group by 1 order by 1") == [
+        ("all", 1),
+        ("src", 1),
+    ]
+
+
 def test_a_renamed_folder_of_scrapes_counts_once(tmp_path: Path) -> None:
     folder = tmp_path / "replica-0"
     folder.mkdir()

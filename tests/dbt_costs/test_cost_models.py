@@ -110,7 +110,7 @@ def test_the_world_contains_its_traps(world: World, built: CostWarehouse) -> Non
     rows = costs_hourly(world).values()
     assert {row["null_reason"] for row in rows} == {
         None,
-        "no_usage_source",
+        "no_usage_reported",
         "unknown_gpu_count",
         "no_spot_price",
         "no_on_demand_price",
