@@ -318,6 +318,15 @@ def expect_list(value: object, name: str, *, place: str) -> list[Any]:
     return items
 
 
+def expect_rows(value: object, *, place: str) -> list[Any]:
+    """Return the rows of an answer that is a bare JSON list of objects, or say that the source changed its shape."""
+    if not isinstance(value, list):
+        raise drift(place, f"a JSON list was expected, not {type(value).__name__}")
+    if value and not any(isinstance(row, dict) for row in value):
+        expect_object(value[0], place=place)
+    return value
+
+
 def drift(place: str, what: str) -> SchemaDriftError:
     """Return the error for an answer of another shape than the one this module was written for."""
     return SchemaDriftError(f"{place}: {what}. The feed has changed, or this is not its answer")
