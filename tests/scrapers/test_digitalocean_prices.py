@@ -101,6 +101,11 @@ def test_memory_that_cannot_be_told_does_not_cost_the_price(parse: Parse, vram: 
         ({"regions": [1]}, Reason.UNREADABLE_FIELD, "regions"),
         ({"gpu_info": "h100"}, Reason.UNREADABLE_FIELD, "gpu_info"),
         ({"gpu_info": {"count": 8}}, Reason.MISSING_FIELD, "model"),
+        (
+            {"gpu_info": {"count": float("nan"), "vram": {"amount": 8, "unit": "gib"}, "model": "x"}},
+            Reason.UNREADABLE_FIELD,
+            "gpu_count_raw",
+        ),
         ({"slug": None}, Reason.MISSING_FIELD, "slug"),
     ],
 )
