@@ -45,7 +45,7 @@ PRICE_RULES = (
         MAX_REJECTED_SHARE,
         "has {rejected_count:.0f} unusable records beside {record_count:.0f} good ones ({top_reason})",
     ),
-    Rule("foreign_currency_count", 0, 0, "has prices in another currency than USD"),
+    Rule("foreign_currency_count", 0, 0, "has prices in another currency than {currency}"),
     Rule("repeated_key_count", 0, 0, "repeats {repeated_key_count:.0f} keys with different prices"),
     Rule("max_price_amount", 0, MAX_PRICE_AMOUNT, "has a price of {max_price_amount:.2f} a unit"),
 )

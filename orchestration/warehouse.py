@@ -37,6 +37,7 @@ from orchestration.serving_logs import (
 )
 from orchestration.settings import Settings, UsageSource
 from scrapers.landing import EntryKind, LandedEntry
+from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot, PriceRecord, Rejection
 
 if TYPE_CHECKING:
@@ -375,7 +376,8 @@ def _price_frame(con: duckdb.DuckDBPyConnection, entry: LandedEntry, parsed: Par
             count(*) / nullif((select record_count from previous), 0)::double as share_of_previous,
             cast($rejected as double) as rejected_count,
             $rejected / nullif(count(*) + $rejected, 0)::double as rejected_share,
-            cast(count(*) filter (price_currency <> 'USD') as double) as foreign_currency_count,
+            cast(count(*) filter (price_currency <> $currency) as double) as foreign_currency_count,
+            $currency as currency,
             cast((select count(*) from repeated) as double) as repeated_key_count,
             cast(max(price_amount) as double) as max_price_amount,
             $top_reason as top_reason
@@ -386,6 +388,7 @@ def _price_frame(con: duckdb.DuckDBPyConnection, entry: LandedEntry, parsed: Par
             "dataset": entry.dataset,
             "fetched_at": entry.fetched_at,
             "rejected": rejected,
+            "currency": PRICE_SOURCES[entry.source].currency,
             "top_reason": top_reason,
         },
     ).df()

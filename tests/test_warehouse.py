@@ -16,6 +16,7 @@ from orchestration.price_feeds import land_bundled, land_replay, load_landed
 from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import LoadResult, Warehouse, WarehouseLockedError, WarehouseUnusableError
 from scrapers.landing import Landing
+from scrapers.prices.registry import PRICE_SOURCES
 
 DAY = datetime(2026, 10, 1, 6, tzinfo=UTC)
 
@@ -105,6 +106,14 @@ def test_answer_in_another_currency_is_refused(settings: Settings) -> None:
     assert rows(settings, "select reason, sum(occurrences) from raw.rejected_records group by 1") == [
         ("currency_not_usd", 2)
     ]
+
+
+def test_each_source_is_held_to_its_own_currency(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that declares euros may not publish dollars."""
+    monkeypatch.setattr(PRICE_SOURCES["oci"], "currency", "EUR", raising=False)
+    result = replay(settings, oci_answer({"B109479": 3.5}), DAY)
+    assert result.outcome == "refused"
+    assert result.message == "oci products has prices in another currency than EUR"
 
 
 @pytest.mark.parametrize("price", [0, -1, "NaN", "free", None])

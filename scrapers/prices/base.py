@@ -132,6 +132,7 @@ class PriceSource(ABC):
         default_regions: asked when the ledger names none; empty where one list holds for all regions.
         dataset: the name of that one list; not used where there are regions.
         dataset_prefix: what stands before the region in the name of a region's dataset.
+        currency: ISO 4217 code of its prices, as the seed `price_sources` declares it; the gate refuses any other.
     """
 
     name: str
@@ -143,6 +144,7 @@ class PriceSource(ABC):
     default_regions: tuple[str, ...] = ()
     dataset: str = "prices"
     dataset_prefix: str = ""
+    currency: str = "USD"
 
     def hosts(self, options: SourceOptions) -> frozenset[str]:
         """Return the host names a pull may contact."""
