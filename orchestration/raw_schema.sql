@@ -38,7 +38,7 @@ create table if not exists raw.price_records (
     gpu_memory_gb_raw decimal(18, 6),
     pricing_model_raw varchar not null,        -- OnDemand, Reserved, Consumption, Spot, SavingsPlan, secure, community ...
     term_raw varchar,                          -- 1yr, 3yr, 1 Year, 3 Years
-    offering_class_raw varchar,                -- AWS standard / convertible
+    offering_class_raw varchar,                -- AWS standard / convertible, a market's median
     payment_option_raw varchar,                -- No Upfront, Partial Upfront, All Upfront
     operating_system_raw varchar,
     tenancy_raw varchar,
