@@ -177,5 +177,6 @@ create table if not exists raw.ledger_run (
     window_start_date date not null            -- first UTC day whose usage is rebuilt by this run
 );
 
--- UTC days whose usage rows changed since the marts were last published; a run killed in between finds them here.
+-- UTC days whose usage rows changed since the marts were last published; a run killed in between finds them here. The
+-- first day of all usage where the routes of ledger.yaml changed.
 create table if not exists raw.pending_usage_days (usage_date date not null);

@@ -608,9 +608,14 @@ def _replace_unreadable(
 
 
 def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Replaces the four `raw.ledger_*` tables that mirror ledger.yaml."""
+    """Replaces the four `raw.ledger_*` tables that mirror ledger.yaml.
+
+    Where usage goes to other deployments than before, all of it waits to be rebuilt: incremental models hold hours by
+    deployment.
+    """
     ledger = settings.ledger
     with _transaction(con):
+        routes_before = _usage_routes(con)
         for table in (
             "ledger_deployments",
             "ledger_commitments",
@@ -660,6 +665,18 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
                     "insert into raw.ledger_usage_routes values (?, ?, ?, ?)",
                     [source.name, source.kind, model, deployment],
                 )
+        if _usage_routes(con) != routes_before:
+            con.execute(
+                """
+                insert into raw.pending_usage_days
+                select min(usage_date) from (
+                    select min(usage_date) as usage_date from raw.vllm_samples
+                    union all
+                    select min(usage_date) as usage_date from raw.litellm_requests
+                )
+                having count(usage_date) > 0
+                """
+            )
         for name, section in ledger.prices.sources.items():
             con.execute(
                 "insert into raw.ledger_price_sources values (?, ?, ?)",
@@ -667,11 +684,15 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
             )
 
 
+def _usage_routes(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
+    return set(con.execute("select * from raw.ledger_usage_routes").fetchall())
+
+
 def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: datetime, as_of_date: date) -> date:
     """Writes the one row of `raw.ledger_run` and returns the first day to rebuild.
 
     That is the earliest of: three days ending with `as_of_date`, every day whose rows changed since the last published
-    run, and where the last run left off.
+    run (all days, where the routes changed), and where the last run left off.
     """
     earliest: date | None = _scalar(con, "select min(usage_date) from raw.pending_usage_days")
     last: date | None = _scalar(con, "select min(as_of_date) from raw.ledger_run")

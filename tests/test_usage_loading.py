@@ -14,7 +14,7 @@ import pytest
 
 from orchestration.serving_logs import scrape_time
 from orchestration.settings import Settings, load_settings
-from orchestration.warehouse import UsageResult, Warehouse, load_usage, write_run
+from orchestration.warehouse import UsageResult, Warehouse, clear_pending_days, load_usage, write_ledger, write_run
 
 NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
 CANARY = "CANARY-7f3a"
@@ -475,3 +475,34 @@ def test_changed_days_wait_until_they_are_published(tmp_path: Path) -> None:
         # After an earlier day was asked for, the way back to today is rebuilt.
         assert write_run(con, run_id="3", started_at=NOW, as_of_date=date(2026, 11, 10)) == date(2026, 11, 8)
         assert write_run(con, run_id="4", started_at=NOW, as_of_date=as_of) == date(2026, 11, 8)
+
+
+def test_other_routes_rebuild_all_usage_and_the_same_ones_do_not(tmp_path: Path) -> None:
+    """Incremental models hold hours by deployment."""
+    old = payload(1, startTime=datetime(2026, 10, 3, 12, tzinfo=UTC).timestamp())
+    (tmp_path / "a.jsonl").write_text(lines(old, payload(2)), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    with Warehouse(settings.warehouse_path).connect() as con:
+        write_ledger(con, settings.ledger)
+        assert con.execute("select * from raw.pending_usage_days").fetchall() == []  # no usage yet
+    load(settings)
+    ledger_path = tmp_path / "ledger.yaml"
+    text = ledger_path.read_text(encoding="utf-8")
+    rerouted = text.replace("deployment: d}\n", "deployments: {qwen3-32b: d}}\n")
+    assert rerouted != text
+    as_of = date(2026, 11, 23)
+    for content, window_start in (
+        (text, date(2026, 11, 21)),
+        (text.replace("replicas: 1", "replicas: 2"), date(2026, 11, 21)),  # the same routes
+        (rerouted, date(2026, 10, 2)),
+        (rerouted, date(2026, 11, 21)),
+        (text, date(2026, 10, 2)),
+    ):
+        ledger_path.write_text(content, encoding="utf-8")
+        with Warehouse(settings.warehouse_path).connect() as con:
+            clear_pending_days(con)
+            write_ledger(con, load_settings(ledger_path, settings.data_dir).ledger)
+            assert write_run(con, run_id="r", started_at=NOW, as_of_date=as_of) == window_start
+            # A run killed before it published: the next one finds the same routes, and the day still waiting.
+            write_ledger(con, load_settings(ledger_path, settings.data_dir).ledger)
+            assert write_run(con, run_id="r", started_at=NOW, as_of_date=as_of) == window_start
