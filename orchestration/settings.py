@@ -337,7 +337,9 @@ class Settings:
         return SourceOptions(regions=section.regions, base_url=section.base_url, api_key=self._api_key(name))
 
     def why_skipped(self, name: str) -> str | None:
-        """Why source `name` cannot be asked although the ledger lists it: it needs a key, and there is none."""
+        """Why source `name` cannot be asked although the ledger lists it: a key, or what else it needs, is missing."""
+        if lacking := PRICE_SOURCES[name].unready():
+            return f"skipped: {lacking}"
         if PRICE_SOURCES[name].key is not KeyUse.REQUIRED or self._api_key(name):
             return None
         return f"skipped: it needs an API key; set {self._api_key_env(name)}"

@@ -483,7 +483,7 @@ def test_other_routes_rebuild_all_usage_and_the_same_ones_do_not(tmp_path: Path)
     (tmp_path / "a.jsonl").write_text(lines(old, payload(2)), encoding="utf-8")
     settings = settings_for(tmp_path, "litellm", "*.jsonl")
     with Warehouse(settings.warehouse_path).connect() as con:
-        write_ledger(con, settings.ledger)
+        write_ledger(con, settings)
         assert con.execute("select * from raw.pending_usage_days").fetchall() == []  # no usage yet
     load(settings)
     ledger_path = tmp_path / "ledger.yaml"
@@ -501,8 +501,8 @@ def test_other_routes_rebuild_all_usage_and_the_same_ones_do_not(tmp_path: Path)
         ledger_path.write_text(content, encoding="utf-8")
         with Warehouse(settings.warehouse_path).connect() as con:
             clear_pending_days(con)
-            write_ledger(con, load_settings(ledger_path, settings.data_dir).ledger)
+            write_ledger(con, load_settings(ledger_path, settings.data_dir))
             assert write_run(con, run_id="r", started_at=NOW, as_of_date=as_of) == window_start
             # A run killed before it published: the next one finds the same routes, and the day still waiting.
-            write_ledger(con, load_settings(ledger_path, settings.data_dir).ledger)
+            write_ledger(con, load_settings(ledger_path, settings.data_dir))
             assert write_run(con, run_id="r", started_at=NOW, as_of_date=as_of) == window_start

@@ -164,6 +164,13 @@ class PriceSource(ABC):
         """Return the region a dataset is about, in the provider's own code."""
         return dataset.removeprefix(self.dataset_prefix)
 
+    def unready(self) -> str | None:
+        """Return what this machine lacks to ask the source (an extra, credentials), and the remedy; None if nothing.
+
+        Such a source is skipped like one without its API key, which is no failure.
+        """
+        return None
+
     @abstractmethod
     def fetch(self, pull: Pull) -> Fetched | Unchanged:
         """Put every payload of the dataset into the stage, or say that nothing changed. I/O only.

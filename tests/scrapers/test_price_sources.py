@@ -158,6 +158,8 @@ _LAST_PAGE_FAULTS = {
 def test_a_pull_that_fails_late_lands_nothing_but_the_failure(
     name: str, fault: str, server: FaultServer, landing: Landing, client: HttpClient, clock: FakeClock, tmp_path: Path
 ) -> None:
+    if fault == "gzip cut" and not FEEDS[name].is_gzip_asked:
+        pytest.skip(f"{name} never asks for a compressed answer")
     answer, error, message = _LAST_PAGE_FAULTS[fault]
     if "cut" in fault:
         answer = answer.but(body=FEEDS[name].good)
