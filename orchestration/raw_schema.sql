@@ -177,6 +177,12 @@ create table if not exists raw.ledger_run (
     window_start_date date not null            -- first UTC day whose usage is rebuilt by this run
 );
 
+-- One row: digest of the seeds, models and macros that built the published marts. Incremental tables hold what older SQL and
+-- seeds made of the past; with other ones they are built anew, once.
+create table if not exists raw.published_transform (
+    digest varchar not null
+);
+
 -- UTC days whose usage rows changed since the marts were last published; a run killed in between finds them here. The
 -- first day of all usage where the routes of ledger.yaml changed.
 create table if not exists raw.pending_usage_days (usage_date date not null);

@@ -7,6 +7,7 @@ landing, logs and ledger.yaml; a sidecar manifest tells when it has lost somethi
 without a word), and then it is set aside and filled again.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -706,6 +707,23 @@ def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: dateti
     return window_start
 
 
-def clear_pending_days(con: duckdb.DuckDBPyConnection) -> None:
-    """Called once the marts of this run are published: the changed days are in them."""
-    con.execute("delete from raw.pending_usage_days")
+def transform_digest(dbt_dir: Path) -> str:
+    """SHA-256 over names and contents of all seeds, models and macros of a dbt project."""
+    digest = hashlib.sha256()
+    for path in sorted(path for part in ("seeds", "models", "macros") for path in (dbt_dir / part).rglob("*.*")):
+        digest.update(f"{path.relative_to(dbt_dir)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def is_transform_changed(con: duckdb.DuckDBPyConnection, digest: str) -> bool:
+    """Whether the published marts were built by other SQL or seeds, or none are published."""
+    published: str | None = _scalar(con, "select max(digest) from raw.published_transform")
+    return published != digest
+
+
+def note_published(con: duckdb.DuckDBPyConnection, digest: str) -> None:
+    """Called once the marts of this run are published: the changed days are in them, and so is this SQL."""
+    with _transaction(con):
+        con.execute("delete from raw.pending_usage_days")
+        con.execute("delete from raw.published_transform")
+        con.execute("insert into raw.published_transform values (?)", [digest])

@@ -14,7 +14,7 @@ import pytest
 
 from orchestration.serving_logs import scrape_time
 from orchestration.settings import Settings, load_settings
-from orchestration.warehouse import UsageResult, Warehouse, clear_pending_days, load_usage, write_ledger, write_run
+from orchestration.warehouse import UsageResult, Warehouse, load_usage, note_published, write_ledger, write_run
 
 NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
 CANARY = "CANARY-7f3a"
@@ -500,7 +500,7 @@ def test_other_routes_rebuild_all_usage_and_the_same_ones_do_not(tmp_path: Path)
     ):
         ledger_path.write_text(content, encoding="utf-8")
         with Warehouse(settings.warehouse_path).connect() as con:
-            clear_pending_days(con)
+            note_published(con, "digest")
             write_ledger(con, load_settings(ledger_path, settings.data_dir))
             assert write_run(con, run_id="r", started_at=NOW, as_of_date=as_of) == window_start
             # A run killed before it published: the next one finds the same routes, and the day still waiting.
