@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MIN_SHARE_OF_PREVIOUS = 0.8
 # More rejects than this and the format has changed, not the odd record.
 MAX_REJECTED_SHARE = 0.5
+# No rate of the dollar in euros has been outside these since 1999, and none moved by a tenth from one day to the next.
+USD_PER_EUR = (0.5, 2.5)
+MAX_USD_STEP, MAX_RATE_STEP = 0.1, 1.0
 # Dearer per published unit than anything ever listed (a three-year all-upfront 8-GPU machine is below 2 million).
 MAX_PRICE_AMOUNT = 5_000_000
 
@@ -50,6 +53,31 @@ PRICE_RULES = (
     Rule("max_price_amount", 0, MAX_PRICE_AMOUNT, "has a price of {max_price_amount:.2f} a unit"),
 )
 
+# A file written by hand: it may shrink, also to nothing when its last line expires, and bad lines cost only themselves.
+OVERRIDE_RULES = (
+    Rule("rejected_share", None, 0.999, "has {rejected_count:.0f} unusable lines and no good one ({top_reason})"),
+    *(rule for rule in PRICE_RULES if rule.column in ("repeated_key_count", "max_price_amount")),
+)
+
+RATE_RULES = (
+    Rule("rate_count", 1, None, "holds no usable rate"),
+    Rule(
+        "rejected_share",
+        None,
+        MAX_REJECTED_SHARE,
+        "has {rejected_count:.0f} unusable rates beside {rate_count:.0f} good ones ({top_reason})",
+    ),
+    Rule("min_usd_per_eur", *USD_PER_EUR, "has a euro at {min_usd_per_eur:.4f} USD"),
+    Rule("max_usd_per_eur", *USD_PER_EUR, "has a euro at {max_usd_per_eur:.4f} USD"),
+    Rule("max_usd_step", None, MAX_USD_STEP, "has a dollar that moved by {max_usd_step:.0%} from one day to the next"),
+    Rule(
+        "max_rate_step",
+        None,
+        MAX_RATE_STEP,
+        "has a currency that moved by {max_rate_step:.0%} from one day to the next",
+    ),
+)
+
 USAGE_RULES = (
     Rule(
         "rejected_share",
@@ -67,7 +95,7 @@ def check_batch(frame: "pd.DataFrame", rules: tuple[Rule, ...]) -> list[str]:
 
     Args:
         frame: one row per snapshot or file, with the columns the rules name; a null passes (nothing to compare).
-        rules: PRICE_RULES or USAGE_RULES.
+        rules: one of the tuples above.
     """
     import great_expectations as gx
     from great_expectations.expectations.core.expect_column_values_to_be_between import ExpectColumnValuesToBeBetween

@@ -5,22 +5,30 @@ oldest first. So a killed run is finished by the next one, and an emptied wareho
 """
 
 import logging
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
+from orchestration.expectations import OVERRIDE_RULES, PRICE_RULES
+from orchestration.seeds import declared_currency
 from orchestration.settings import Settings
 from orchestration.warehouse import LoadResult, known_fetches, load_price_entry
-from scrapers.errors import DamagedLandingError, ScrapeError
+from scrapers.errors import DamagedLandingError, PermanentError, ScrapeError
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
-from scrapers.prices.base import parse_snapshot, pull_dataset
+from scrapers.overrides import EMPTY_FILE, OVERRIDES, parse_file, turning_points
+from scrapers.prices.base import Parser, parse_snapshot, pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot
 from scrapers.snapshot import Origin
 
 logger = logging.getLogger(__name__)
+
+# Everything whose snapshots hold prices: what is pulled, and what is written by hand.
+PRICE_PARSERS: Mapping[str, Parser[ParsedSnapshot]] = {**PRICE_SOURCES, OVERRIDES.name: OVERRIDES}
 
 _FILE_TIME = "%Y%m%dT%H%M%SZ"
 
@@ -69,6 +77,63 @@ def pull_live(settings: Settings, name: str, *, now: datetime) -> list[LandedEnt
     ]
 
 
+def land_overrides(settings: Settings, *, now: datetime) -> list[LandedEntry]:
+    """Lands each override file of `ledger.yaml` as it is now; one that cannot be read lands as a failure.
+
+    The same bytes are landed anew when a line began or ceased to hold since. A file that was taken out of `ledger.yaml`
+    is landed once more as an empty one, so that its prices end.
+    """
+    landing = Landing(settings.landing_dir)
+    now = now.replace(microsecond=0)
+    files = {_override_dataset(path): settings.root / path for path in settings.ledger.prices.overrides}
+    landed = {entry.dataset for entry in landing.entries(OVERRIDES.name, damaged=[])}
+    return [_land_override(landing, dataset, files.get(dataset), now=now) for dataset in sorted(landed | files.keys())]
+
+
+def _land_override(landing: Landing, dataset: str, path: Path | None, *, now: datetime) -> LandedEntry:
+    name = path.name if path else "no longer in ledger.yaml"
+    with landing.stage(OVERRIDES.name, dataset, fetched_at=now, origin=Origin.BUNDLED) as stage:
+        try:
+            body = path.read_bytes() if path else EMPTY_FILE
+            passed = turning_points(body, place=name)
+            previous = landing.latest_snapshot(OVERRIDES.name, dataset)
+        except OSError as error:
+            return stage.commit_failed(PermanentError(f"{path} cannot be read: {error.strerror}", source="override"))
+        except ScrapeError as error:
+            error.source = OVERRIDES.name
+            return stage.commit_failed(error)
+        stage.keep(name, body, url=f"file:{name}")
+        is_same = previous is not None and previous.entry_id.endswith(f"/{stage.content}")
+        if previous and is_same and not any(previous.fetched_at < moment <= now for moment in passed):
+            return stage.commit_unchanged(previous)
+        return stage.commit()
+
+
+def _override_dataset(path: Path) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower(), flags=re.ASCII).strip("._-") or "unnamed"
+
+
+def read_overrides(settings: Settings, *, at: datetime) -> tuple[list[ParsedSnapshot], list[str]]:
+    """Returns what the override files say at an instant, and the problems: file, line, field, reason and value."""
+    read: list[ParsedSnapshot] = []
+    problems: list[str] = []
+    for path in settings.ledger.prices.overrides:
+        try:
+            parsed = parse_file((settings.root / path).read_bytes(), place=path.name, at=at)
+        except OSError as error:
+            problems.append(f"{path} cannot be read: {error.strerror}")
+        except ScrapeError as error:
+            problems.append(str(error))
+        else:
+            read.append(parsed)
+            problems += [
+                f"{rejection.location}, {rejection.field or 'line'}: {rejection.reason}"
+                + (f" ({rejection.detail})" if rejection.detail else "")
+                for rejection in parsed.rejections
+            ]
+    return read, problems
+
+
 def land_replay(settings: Settings, name: str, dataset: str, files: list[Path], fetched_at: datetime) -> LandedEntry:
     """Lands a recorded answer as if it had been fetched at `fetched_at`."""
     return Landing(settings.landing_dir).land_files(name, dataset, files, fetched_at, Origin.REPLAY)
@@ -82,10 +147,7 @@ def load_landed(
     known = known_fetches(con, name)
     damaged: list[DamagedLandingError] = []
     entries = landing.entries(name, damaged=damaged)
-    results = [
-        LoadResult(outcome="refused", fetch_id=name, record_count=0, rejected_count=0, message=str(error))
-        for error in damaged
-    ]
+    results = [LoadResult.damaged(name, error) for error in damaged]
     for entry in entries:
         if entry.entry_id in known:
             continue
@@ -99,6 +161,8 @@ def load_landed(
                 landing_path=entry.path.relative_to(settings.data_dir).as_posix(),
                 unreadable=unreadable,
                 accept_smaller=accept_smaller,
+                rules=OVERRIDE_RULES if name == OVERRIDES.name else PRICE_RULES,
+                currency=declared_currency(name),
             )
         )
     return results
@@ -108,7 +172,7 @@ def _parse(landing: Landing, entry: LandedEntry) -> tuple[ParsedSnapshot | None,
     if entry.kind is not EntryKind.SNAPSHOT:
         return None, None
     try:
-        return parse_snapshot(PRICE_SOURCES[entry.source], landing.open_snapshot(entry)), None
+        return parse_snapshot(PRICE_PARSERS[entry.source], landing.open_snapshot(entry)), None
     except ScrapeError as error:
         return None, str(error)
 

@@ -4,10 +4,10 @@
 
 create schema if not exists raw;
 
--- One row per attempt to obtain one dataset of one price source: live pull, bundled snapshot or replay.
+-- One row per attempt to obtain one dataset of prices or exchange rates: live pull, bundled snapshot or replay.
 create table if not exists raw.source_fetches (
     fetch_id varchar primary key,              -- <source>/<dataset>/<fetched_at, basic ISO>/<12 hex of the content>
-    source varchar not null,                   -- registry name of the price source: aws, azure, oci, runpod
+    source varchar not null,                   -- registry name of the price source, override, or ecb (exchange rates)
     dataset varchar not null,                  -- the unit that is whole or refused: aws/ec2-us-east-1, oci/products
     fetched_at timestamptz not null,
     outcome varchar not null,                  -- loaded | unchanged | refused | failed
@@ -49,7 +49,20 @@ create table if not exists raw.price_records (
     effective_at timestamptz,                  -- since when, by the source's own word
     is_available boolean,                      -- null when the source does not say
     source_url varchar not null,
+    provider_raw varchar,                      -- whose price it is, where the source states prices of several providers
     primary key (snapshot_id, record_number)
+);
+-- For warehouses made before the column was.
+alter table raw.price_records add column if not exists provider_raw varchar;
+
+-- One row per currency and day of an exchange rate snapshot. The fetch itself is in raw.source_fetches.
+create table if not exists raw.exchange_rates (
+    snapshot_id varchar not null,
+    fetched_at timestamptz not null,
+    rate_date date not null,
+    currency varchar not null,                 -- ISO 4217; the euro itself has no row
+    units_per_eur decimal(28, 12) not null,    -- of the currency, for one euro
+    primary key (snapshot_id, rate_date, currency)
 );
 
 -- What was read but could not be used, counted by reason. Never holds log values; price rows may quote the offending field.
@@ -162,7 +175,8 @@ create table if not exists raw.ledger_usage_routes (
     primary key (source_name, model_match)
 );
 
--- Which price sources the ledger asks for, so that a source never reached is still listed.
+-- Which price sources the ledger asks for, so that a source never reached is still listed; and the exchange rates, where
+-- one of them needs them.
 create table if not exists raw.ledger_price_sources (
     source varchar primary key,
     is_enabled boolean not null,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -78,16 +78,13 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
 
-class PriceSourceSection(_Section):
-    """`prices.sources.<name>`: what to ask of one price source."""
+class _Address(_Section):
+    """A mirror or test server to ask instead of the publisher's own host."""
 
-    enabled: bool = True
-    regions: tuple[Name, ...] = ()
     base_url: str | None = None
-    api_key_env: str | None = None
 
     @model_validator(mode="after")
-    def _loopback_only_for_http(self) -> "PriceSourceSection":
+    def _loopback_only_for_http(self) -> Self:
         if self.base_url is not None:
             parts = urlsplit(self.base_url)
             if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
@@ -97,11 +94,25 @@ class PriceSourceSection(_Section):
         return self
 
 
+class ExchangeRatesSection(_Address):
+    """`prices.exchange_rates`: where the ECB's rate files are read, if not at the ECB."""
+
+
+class PriceSourceSection(_Address):
+    """`prices.sources.<name>`: what to ask of one price source."""
+
+    enabled: bool = True
+    regions: tuple[Name, ...] = ()
+    api_key_env: str | None = None
+
+
 class PricesSection(_Section):
-    """`prices`: which sources to pull, whom they may write to about it, and dated snapshots to start from."""
+    """`prices`: which sources to pull, whom they may write to about it, own price files, snapshots to start from."""
 
     contact: Annotated[str, Field(max_length=100, pattern=r"^[\x20-\x7e]+$")] | None = None
     bundled: tuple[Path, ...] = ()
+    overrides: tuple[Path, ...] = ()
+    exchange_rates: ExchangeRatesSection = ExchangeRatesSection()
     stale_after_hours: int = Field(default=48, strict=True, ge=1)
     sources: dict[str, PriceSourceSection] = Field(default_factory=dict)
 
@@ -122,6 +133,13 @@ class PricesSection(_Section):
                     f"unknown price source {name!r}{_suggest(name, PRICE_SOURCES)}; "
                     f"known: {', '.join(sorted(PRICE_SOURCES))}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _override_files_differ_by_name(self) -> "PricesSection":
+        names = [path.stem.lower() for path in self.overrides]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"overrides: two files are called {repeated[0]!r}; each needs a name of its own")
         return self
 
 
@@ -505,6 +523,7 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
         else:
             section = {
                 "prices": PricesSection,
+                "exchange_rates": ExchangeRatesSection,
                 "fleet": FleetEntry,
                 "pricing": PricingSection,
                 "commitments": Commitment,

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from orchestration.expectations import PRICE_RULES, USAGE_RULES, check_batch, failing_rows
+from orchestration.expectations import PRICE_RULES, RATE_RULES, USAGE_RULES, Rule, check_batch, failing_rows
+from orchestration.seeds import ANY_CURRENCY, REPORTING_CURRENCY
 from orchestration.serving_logs import (
     Discovery,
     KnownFile,
@@ -37,8 +38,9 @@ from orchestration.serving_logs import (
     stage_vllm,
 )
 from orchestration.settings import Settings, UsageSource
+from scrapers.errors import DamagedLandingError
+from scrapers.fx.ecb import ParsedRates
 from scrapers.landing import EntryKind, LandedEntry
-from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot, PriceRecord, Rejection
 
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ class LoadResult:
     record_count: int
     rejected_count: int
     message: str | None
+
+    @classmethod
+    def damaged(cls, source: str, error: DamagedLandingError) -> "LoadResult":
+        """A landed entry of `source` that cannot even be named."""
+        return cls(outcome="refused", fetch_id=source, record_count=0, rejected_count=0, message=str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +249,8 @@ def load_price_entry(
     landing_path: str,
     unreadable: str | None = None,
     accept_smaller: bool = False,
+    rules: tuple[Rule, ...] = PRICE_RULES,
+    currency: str = REPORTING_CURRENCY,
 ) -> LoadResult:
     """Brings one landed entry into the raw room: its prices if they pass the gate, and always its fetch record.
 
@@ -253,7 +262,82 @@ def load_price_entry(
         landing_path: where the entry lies, relative to the data directory.
         unreadable: why a snapshot could not be parsed.
         accept_smaller: take a snapshot that is much shorter than the one before.
+        rules: the gate.
+        currency: in which the source states its prices; `any` where each record may say its own.
     """
+    failures: list[str] = []
+    if parsed is not None:
+        _stage_price_records(con, entry, parsed.records, work_dir)
+        frame = _price_frame(con, entry, parsed, currency)
+        if accept_smaller:
+            frame["share_of_previous"] = float("nan")
+        failures = check_batch(frame, rules)
+    return _load_entry(
+        con,
+        entry,
+        table="price_records",
+        record_count=None if parsed is None else len(parsed.records),
+        rejections=None if parsed is None else parsed.rejections,
+        skipped_count=None if parsed is None else sum(parsed.skipped.values()),
+        failures=failures,
+        landing_path=landing_path,
+        unreadable=unreadable,
+    )
+
+
+def load_rate_entry(
+    con: duckdb.DuckDBPyConnection,
+    entry: LandedEntry,
+    parsed: ParsedRates | None,
+    *,
+    landing_path: str,
+    unreadable: str | None = None,
+) -> LoadResult:
+    """Brings one landed rate file into the raw room, as `load_price_entry` does with prices."""
+    failures: list[str] = []
+    if parsed is not None:
+        con.execute(
+            """
+            create or replace temp table staged_exchange_rates as
+            select
+                ? as snapshot_id, cast(? as timestamptz) as fetched_at, unnest(?) as rate_date, unnest(?) as currency,
+                cast(unnest(?) as decimal(28, 12)) as units_per_eur
+            """,
+            [
+                entry.snapshot_id,
+                entry.fetched_at,
+                [rate.rate_date for rate in parsed.rates],
+                [rate.currency for rate in parsed.rates],
+                [format(rate.units_per_eur, "f") for rate in parsed.rates],
+            ],
+        )
+        failures = check_batch(_rate_frame(con, parsed), RATE_RULES)
+    return _load_entry(
+        con,
+        entry,
+        table="exchange_rates",
+        record_count=None if parsed is None else len(parsed.rates),
+        rejections=None if parsed is None else parsed.rejections,
+        skipped_count=None if parsed is None else 0,
+        failures=failures,
+        landing_path=landing_path,
+        unreadable=unreadable,
+    )
+
+
+def _load_entry(
+    con: duckdb.DuckDBPyConnection,
+    entry: LandedEntry,
+    *,
+    table: str,
+    record_count: int | None,
+    rejections: Sequence[Rejection] | None,
+    skipped_count: int | None,
+    failures: Sequence[str],
+    landing_path: str,
+    unreadable: str | None,
+) -> LoadResult:
+    """Writes what was staged for `table`, unless the gate failed, and the fetch record; no bytes: counts are None."""
     outcome, message = str(entry.kind), entry.message
     if entry.kind is EntryKind.UNCHANGED:
         # The same bytes that were refused before are not good now.
@@ -263,27 +347,14 @@ def load_price_entry(
         ).fetchone()
         outcome, message = refused or (outcome, message)
     if entry.kind is EntryKind.SNAPSHOT:
-        if parsed is None:
-            outcome, message = "refused", unreadable
-        else:
-            _stage_price_records(con, entry, parsed.records, work_dir)
-            frame = _price_frame(con, entry, parsed)
-            if accept_smaller:
-                frame["share_of_previous"] = float("nan")
-            failures = check_batch(frame, PRICE_RULES)
-            outcome = "refused" if failures else "loaded"
-            message = "; ".join(f"{entry.source} {entry.dataset} {failure}" for failure in failures) or None
-    rejections = parsed.rejections if parsed else []
+        outcome = "refused" if failures or record_count is None else "loaded"
+        message = "; ".join(f"{entry.source} {entry.dataset} {failure}" for failure in failures) or unreadable
     with _transaction(con):
-        for table, key in (
-            ("price_records", "snapshot_id"),
-            ("rejected_records", "batch_id"),
-            ("source_fetches", "fetch_id"),
-        ):
-            con.execute(f"delete from raw.{table} where {key} = ?", [entry.entry_id])
+        for name, key in ((table, "snapshot_id"), ("rejected_records", "batch_id"), ("source_fetches", "fetch_id")):
+            con.execute(f"delete from raw.{name} where {key} = ?", [entry.entry_id])
         if outcome == "loaded":
-            con.execute("insert into raw.price_records by name select * from staged_price_records")
-        _insert_rejections(con, entry, rejections)
+            con.execute(f"insert into raw.{table} by name select * from staged_{table}")
+        _insert_rejections(con, entry, rejections or [])
         con.execute(
             "insert into raw.source_fetches values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
@@ -294,9 +365,9 @@ def load_price_entry(
                 outcome,
                 entry.snapshot_id,
                 str(entry.origin),
-                len(parsed.records) if parsed else None,
-                len(rejections) if parsed else None,
-                sum(parsed.skipped.values()) if parsed else None,
+                record_count,
+                None if rejections is None else len(rejections),
+                skipped_count,
                 entry.source_url,
                 landing_path,
                 message,
@@ -305,8 +376,8 @@ def load_price_entry(
     return LoadResult(
         outcome=outcome,
         fetch_id=entry.entry_id,
-        record_count=len(parsed.records) if parsed else 0,
-        rejected_count=len(rejections),
+        record_count=record_count or 0,
+        rejected_count=len(rejections or []),
         message=message,
     )
 
@@ -352,10 +423,56 @@ def _as_json(value: object) -> object:
     return value
 
 
-def _price_frame(con: duckdb.DuckDBPyConnection, entry: LandedEntry, parsed: ParsedSnapshot) -> "pd.DataFrame":
+def _top_reason(rejections: Iterable[Rejection]) -> str:
+    reasons = Counter(rejection.reason for rejection in rejections)
+    return reasons.most_common(1)[0][0] if reasons else "none"
+
+
+def _rate_frame(con: duckdb.DuckDBPyConnection, parsed: ParsedRates) -> "pd.DataFrame":
+    """The rate file in one row of counts and extremes, for the gate; a step is the move against the day before.
+
+    Days more than ten days apart are not compared: rates may move in between.
+    """
+    return con.execute(
+        """
+        with rates as (
+            select rate_date, currency, units_per_eur, true as is_new from staged_exchange_rates
+            union all
+            select rate_date, currency, min(units_per_eur), false from raw.exchange_rates
+            where (rate_date, currency) not in (select (rate_date, currency) from staged_exchange_rates)
+            group by rate_date, currency
+        ),
+        moves as (
+            select
+                currency,
+                is_new,
+                greatest(
+                    units_per_eur / lag(units_per_eur) over by_day, lag(units_per_eur) over by_day / units_per_eur
+                ) - 1 as step
+            from rates
+            window by_day as (partition by currency order by rate_date)
+            qualify rate_date - lag(rate_date) over by_day <= 10
+        )
+        select
+            (select cast(count(*) as double) from staged_exchange_rates) as rate_count,
+            cast($rejected as double) as rejected_count,
+            $rejected / nullif((select count(*) from staged_exchange_rates) + $rejected, 0)::double as rejected_share,
+            $top_reason as top_reason,
+            (select cast(min(units_per_eur) as double) from staged_exchange_rates where currency = 'USD')
+                as min_usd_per_eur,
+            (select cast(max(units_per_eur) as double) from staged_exchange_rates where currency = 'USD')
+                as max_usd_per_eur,
+            (select max(step) from moves where is_new and currency = 'USD') as max_usd_step,
+            (select max(step) from moves where is_new) as max_rate_step
+        """,
+        {"rejected": len(parsed.rejections), "top_reason": _top_reason(parsed.rejections)},
+    ).df()
+
+
+def _price_frame(
+    con: duckdb.DuckDBPyConnection, entry: LandedEntry, parsed: ParsedSnapshot, currency: str
+) -> "pd.DataFrame":
     """The snapshot in one row of counts and extremes, for the gate."""
-    reasons = Counter(rejection.reason for rejection in parsed.rejections)
-    top_reason = reasons.most_common(1)[0][0] if reasons else "none"
     rejected = len(parsed.rejections)
     return con.execute(
         """
@@ -377,8 +494,9 @@ def _price_frame(con: duckdb.DuckDBPyConnection, entry: LandedEntry, parsed: Par
             count(*) / nullif((select record_count from previous), 0)::double as share_of_previous,
             cast($rejected as double) as rejected_count,
             $rejected / nullif(count(*) + $rejected, 0)::double as rejected_share,
-            cast(count(*) filter (price_currency <> $currency) as double) as foreign_currency_count,
             $currency as currency,
+            cast(count(*) filter (price_currency <> $currency and $currency <> $any) as double)
+                as foreign_currency_count,
             cast((select count(*) from repeated) as double) as repeated_key_count,
             cast(max(price_amount) as double) as max_price_amount,
             $top_reason as top_reason
@@ -389,8 +507,9 @@ def _price_frame(con: duckdb.DuckDBPyConnection, entry: LandedEntry, parsed: Par
             "dataset": entry.dataset,
             "fetched_at": entry.fetched_at,
             "rejected": rejected,
-            "currency": PRICE_SOURCES[entry.source].currency,
-            "top_reason": top_reason,
+            "top_reason": _top_reason(parsed.rejections),
+            "currency": currency,
+            "any": ANY_CURRENCY,
         },
     ).df()
 
@@ -608,11 +727,16 @@ def _replace_unreadable(
 # --- ledger.yaml ----------------------------------------------------------------------------------------------------
 
 
-def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_listed: Sequence[str] = ()) -> None:
     """Replaces the four `raw.ledger_*` tables that mirror ledger.yaml.
 
     Where usage goes to other deployments than before, all of it waits to be rebuilt: incremental models hold hours by
     deployment.
+
+    Args:
+        con: from `Warehouse.connect`.
+        settings: from `load_settings`.
+        also_listed: sources that are asked without standing under `prices.sources`: overrides, exchange rates.
     """
     ledger = settings.ledger
     with _transaction(con):
@@ -682,6 +806,10 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
             con.execute(
                 "insert into raw.ledger_price_sources values (?, ?, ?)",
                 [name, section.enabled and not settings.why_skipped(name), ledger.prices.stale_after_hours],
+            )
+        for name in also_listed:
+            con.execute(
+                "insert into raw.ledger_price_sources values (?, true, ?)", [name, ledger.prices.stale_after_hours]
             )
 
 

@@ -54,7 +54,8 @@ RATIO_LIMIT, RATIO_CHECK_ABOVE_BYTES = 100, 1 << 20
 _CHUNK_BYTES = 1 << 16
 _MAX_REDIRECTS = 3
 _KEPT_HEADERS = ("content-type", "content-encoding", "date", "etag", "last-modified")
-_MARKUP = re.compile(rb"\s*<", re.ASCII)
+# XML says in its first bytes what it is; the second half waits for bytes that have not arrived yet.
+_MARKUP = re.compile(rb"\s*<(?!\?xml\s|\??x?m?l?\Z)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +368,7 @@ def _exact(number: str) -> Decimal:
 
 
 def _no_markup(chunks: Iterator[bytes], place: str) -> Iterator[bytes]:
-    """Error pages come with status 200 too, and no feed we read starts with '<'."""
+    """Error pages come with status 200 too, and no feed we read starts with '<', unless it declares itself XML."""
     head = b""
     for chunk in chunks:
         if len(head) < 64:

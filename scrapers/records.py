@@ -60,6 +60,8 @@ class RejectedValueError(ValueError):
 class PriceRecord:
     """One price a source publishes, in its own words and units.
 
+    `provider_raw` says whose price it is, where a source states prices of several providers.
+
     Raises:
         RejectedValueError: an invariant of the raw table does not hold.
     """
@@ -85,6 +87,7 @@ class PriceRecord:
     effective_at: datetime | None = None
     is_available: bool | None = None
     source_url: str
+    provider_raw: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("sku_id", "offer_id", "region_raw", "pricing_model_raw", "price_unit_raw", "source_url"):

@@ -28,3 +28,16 @@ served two of them in a day bears its whole bill on them.
 {% macro usd_per_million(cost, tokens) -%}
     {{ usd_unit_cost("cast(" ~ cost ~ " as double) * 1000000", tokens) }}
 {%- endmacro %}
+
+{#- USD for one unit of a currency, to 10 decimals, from what a euro costs in both. -#}
+{% macro exchange_rate(usd_per_eur, units_per_eur) -%}
+    cast(cast({{ usd_per_eur }} as double) / nullif(cast({{ units_per_eur }} as double), 0) as decimal(18, 10))
+{%- endmacro %}
+
+{#- An amount in another currency as USD to `scale` decimals, exactly: 18 and 18 digits multiply to 36. -#}
+{% macro usd_at_rate(amount, usd_per_unit, scale=8) -%}
+    cast(
+        cast({{ amount }} as decimal(18, {{ scale }})) * cast({{ usd_per_unit }} as decimal(18, 10))
+        as decimal(18, {{ scale }})
+    )
+{%- endmacro %}

@@ -17,3 +17,13 @@
 {% macro hours_between(from_instant, to_instant) -%}
     cast({{ seconds_between(from_instant, to_instant) }} / cast(3600 as double) as decimal(18, 4))
 {%- endmacro %}
+
+{#- GB of a GPU as stated; no GPU has 2,000 GB, so such a number is MiB, as drivers and Vast.ai state it. -#}
+{% macro stated_memory_gb(stated) -%}
+    case when {{ stated }} >= 2000 then {{ stated }} / 1024 else {{ stated }} end
+{%- endmacro %}
+
+{#- Where a rate of the price book comes from, see int_gpu_price_intervals.source_rank. -#}
+{% macro rate_basis_of(source_rank) -%}
+    case {{ source_rank }} when 0 then 'override' when 2 then 'broker' else 'list' end
+{%- endmacro %}

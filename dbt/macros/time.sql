@@ -53,6 +53,15 @@ whatever the session says. What an engine spells its own way is dispatched; mode
     {{ instant }} + to_hours({{ hours }})
 {%- endmacro %}
 
+{#- The day a number of days later. -#}
+{% macro plus_days(day, days) -%}
+    {{ return(adapter.dispatch("plus_days")(day, days)) }}
+{%- endmacro %}
+
+{% macro duckdb__plus_days(day, days) -%}
+    cast({{ day }} + {{ days }} as date)
+{%- endmacro %}
+
 {#- Start of the UTC hour that holds the instant. -#}
 {% macro hour_of(instant) -%}
     date_trunc('hour', {{ instant }})

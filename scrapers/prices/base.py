@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
 
 from scrapers.errors import IncompleteSnapshotError, PermanentError, SchemaDriftError, ScrapeError
@@ -23,6 +23,7 @@ from scrapers.records import ParsedSnapshot
 from scrapers.snapshot import Origin, Payload, Snapshot
 
 _log = logging.getLogger(__name__)
+_Parsed = TypeVar("_Parsed", covariant=True)
 
 # The longest list seen: Azure's, all regions together, was about 150 pages in 2026.
 PAGE_CAP = 200
@@ -78,7 +79,7 @@ class Pull:
         previous: the newest attempt that succeeded, None at the first one.
     """
 
-    source: "PriceSource"
+    source: "Source"
     client: HttpClient
     dataset: str
     options: SourceOptions
@@ -115,8 +116,8 @@ class Pull:
         )
 
 
-class PriceSource(ABC):
-    """One publisher of prices. Implementations are stateless.
+class Source(ABC):
+    """Something that is pulled over HTTP and landed. Implementations are stateless.
 
     `fetch` and `parse` are called through `pull_dataset` and `parse_snapshot`, which put the source's name before the
     message of every error.
@@ -179,6 +180,10 @@ class PriceSource(ABC):
             ScrapeError: the dataset is not whole; the caller drops the stage.
         """
 
+
+class PriceSource(Source):
+    """One publisher of prices."""
+
     @abstractmethod
     def parse(self, snapshot: Snapshot) -> ParsedSnapshot:
         """Return what a snapshot says. Pure: the same bytes give the same result.
@@ -188,8 +193,17 @@ class PriceSource(ABC):
         """
 
 
+class Parser(Protocol[_Parsed]):
+    """What reads a landed snapshot: a price source, the exchange rates, the price overrides."""
+
+    name: str
+
+    def parse(self, snapshot: Snapshot) -> _Parsed:
+        """Return what a snapshot says. Pure: the same bytes give the same result."""
+
+
 def pull_dataset(
-    source: PriceSource,
+    source: Source,
     dataset: str,
     options: SourceOptions,
     landing: Landing,
@@ -224,7 +238,7 @@ def pull_dataset(
         return stage.commit(change_key=outcome.change_key)
 
 
-def parse_snapshot(source: PriceSource, snapshot: Snapshot) -> ParsedSnapshot:
+def parse_snapshot(source: Parser[_Parsed], snapshot: Snapshot) -> _Parsed:
     """Return what a snapshot says.
 
     Raises:

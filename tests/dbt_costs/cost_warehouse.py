@@ -36,7 +36,7 @@ PRICE_BOOK = """
         price_usd_per_instance_hour decimal(18, 8), upfront_usd_per_instance decimal(18, 2),
         recurring_usd_per_instance_hour decimal(18, 8), valid_from_at timestamptz, valid_to_at timestamptz,
         first_seen_at timestamptz, last_seen_at timestamptz, fetched_at timestamptz, snapshot_id varchar,
-        source_url varchar
+        source_url varchar, source_rank integer default 1
     )
 """
 

@@ -4,8 +4,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
+from orchestration.exchange_rates import currencies_to_convert
 from orchestration.settings import load_settings
 from orchestration.warehouse import Warehouse, write_ledger, write_run
+from scrapers.fx.ecb import ECB
+from scrapers.overrides import OVERRIDES
 
 LEDGER_TABLES = ("ledger_deployments", "ledger_commitments", "ledger_usage_routes", "ledger_price_sources")
 
@@ -20,13 +23,15 @@ LEDGER_TABLES = ("ledger_deployments", "ledger_commitments", "ledger_usage_route
 def raw_ledger(context: dg.AssetExecutionContext):
     """One row per entry of ledger.yaml; replaced whole."""
     settings = load_settings()
+    also_listed = [OVERRIDES.name] if settings.ledger.prices.overrides else []
+    also_listed += [ECB.name] if currencies_to_convert(settings, now=datetime.now(UTC)) else []
     with Warehouse(settings.warehouse_path).connect() as con:
-        write_ledger(con, settings)
+        write_ledger(con, settings, also_listed=also_listed)
     counts = {
         "ledger_deployments": len(settings.ledger.fleet),
         "ledger_commitments": len(settings.ledger.commitments),
         "ledger_usage_routes": sum(len(source.routes()) for source in settings.ledger.usage),
-        "ledger_price_sources": len(settings.ledger.prices.sources),
+        "ledger_price_sources": len(settings.ledger.prices.sources) + len(also_listed),
     }
     for table, count in counts.items():
         yield dg.MaterializeResult(["raw", table], metadata={"dagster/row_count": count})

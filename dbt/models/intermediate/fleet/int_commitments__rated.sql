@@ -59,6 +59,7 @@ offers as (
     select
         sized.commitment_id,
         price_intervals.series_id,
+        price_intervals.source_rank,
         price_intervals.valid_from_at > sized.valid_from_at as is_rate_earliest_known,
         coalesce(
             price_intervals.price_usd_per_gpu_hour,
@@ -67,6 +68,7 @@ offers as (
         row_number() over (
             partition by sized.commitment_id
             order by
+                price_intervals.source_rank asc,
                 case when price_intervals.valid_from_at <= sized.valid_from_at then 0 else 1 end asc,
                 case when price_intervals.region = sized.region then 0 else 1 end asc,
                 case
@@ -129,7 +131,7 @@ final as (
         case
             when contracted.contracted_rate_usd_per_gpu_hour is not null then 'contracted'
             when contracted.rate_usd_per_gpu_hour is null and offers.list_rate_usd_per_gpu_hour is not null
-                then 'list'
+                then {{ rate_basis_of("offers.source_rank") }}
             else 'none'
         end as rate_basis,
         coalesce(

@@ -55,7 +55,8 @@ rated as (
             when parts.bought_as = 'reserved' then commitments.rate_basis
             when parts.pricing_model <> 'reserved' and parts.contracted_rate_usd_per_gpu_hour is not null
                 then 'contracted'
-            when list_prices.rate_usd_per_gpu_hour is not null then 'list'
+            when list_prices.rate_usd_per_gpu_hour is not null
+                then {{ rate_basis_of("list_prices.source_rank") }}
             else 'none'
         end as rate_basis,
         coalesce(parts.bought_as = 'reserved' and commitments.is_rate_earliest_known, false)
@@ -105,11 +106,15 @@ final as (
         rate_usd_per_gpu_hour,
         rate_basis,
         is_rate_earliest_known,
-        case when rate_basis = 'list' then list_price_series_id end as price_series_id,
-        case when rate_basis = 'list' and bought_as <> 'reserved' then list_price_age_hours end
-            as price_age_hours,
-        rate_basis = 'list' and bought_as <> 'reserved' and is_list_price_carried_forward
-            as is_price_carried_forward,
+        case when rate_basis in ('list', 'override', 'broker') then list_price_series_id end
+            as price_series_id,
+        case
+            when rate_basis in ('list', 'override', 'broker') and bought_as <> 'reserved'
+                then list_price_age_hours
+        end as price_age_hours,
+        rate_basis in ('list', 'override', 'broker')
+        and bought_as <> 'reserved'
+        and is_list_price_carried_forward as is_price_carried_forward,
         {{ usd_amount("part_gpu_hours", "rate_usd_per_gpu_hour") }} as cost_usd,
         on_demand_rate_usd_per_gpu_hour,
         {{ usd_amount("part_gpu_hours", "on_demand_rate_usd_per_gpu_hour") }}

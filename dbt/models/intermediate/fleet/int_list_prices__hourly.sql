@@ -76,6 +76,7 @@ candidates as (
         demanded.hour_start_at,
         successive.series_id,
         successive.valid_from_at,
+        successive.source_rank,
         case when successive.region = demanded.region then 0 else 1 end as region_rank,
         -- Of a market's statistics the median is what a renter can count on.
         case when successive.offer_tier in ('', 'secure', 'median') then 0 else 1 end as tier_rank,
@@ -109,6 +110,12 @@ candidates as (
             and demanded.hour_start_at < coalesce(
                 successive.superseded_at, {{ plus_hours("demanded.hour_start_at", 1) }}
             )
+            -- What was agreed ends on its day; only listed prices are carried forward.
+            and (
+                successive.source_rank is distinct from 0
+                or successive.valid_to_at is null
+                or demanded.hour_start_at < successive.valid_to_at
+            )
 
 ),
 
@@ -118,7 +125,10 @@ ranked as (
         *,
         row_number() over (
             partition by provider, region, price_key, pricing_model, hour_start_at
+            -- An override goes before the list, and a broker only stands in where the provider's own source
+            -- has nothing: they are never mixed.
             order by
+                source_rank asc,
                 region_rank asc,
                 tier_rank asc,
                 case when is_price_carried_forward then 1 else 0 end asc,
@@ -140,6 +150,7 @@ final as (
         pricing_model,
         hour_start_at,
         series_id as price_series_id,
+        source_rank,
         rate_usd_per_gpu_hour,
         price_age_hours,
         is_price_carried_forward

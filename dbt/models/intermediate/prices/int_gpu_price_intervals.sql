@@ -10,6 +10,24 @@ offers as (
 
 ),
 
+snapshot_days as (
+
+    select * from {{ ref("int_price_snapshot_days") }}
+
+),
+
+exchange_rates as (
+
+    select * from {{ ref("int_exchange_rates") }}
+
+),
+
+price_sources as (
+
+    select * from {{ ref("price_sources") }}
+
+),
+
 neighboured_observations as (
 
     select
@@ -110,6 +128,7 @@ described_intervals as (
 
     select
         offers.*,
+        proven_intervals.first_period_number,
         proven_intervals.segment_number,
         proven_intervals.withdrawn_at,
         proven_intervals.first_seen_at,
@@ -133,44 +152,165 @@ described_intervals as (
 
 ),
 
+-- A price in another currency that stands is worth other dollars when the rate is another one. One row per
+-- interval and rate of the days on which a pull showed the price; a day without a rate adds none, and the
+-- last one stays.
+rated_days as (
+
+    select
+        numbered_observations.series_id,
+        intervals.first_period_number,
+        exchange_rates.rate_date,
+        exchange_rates.usd_per_unit,
+        min(
+            greatest(snapshot_days.first_sighted_at, numbered_observations.accepted_from_at)
+        ) as rated_from_at,
+        min(snapshot_days.first_sighted_at) as first_seen_at,
+        max(snapshot_days.last_sighted_at) as last_seen_at
+    from numbered_observations
+    inner join intervals
+        on
+            numbered_observations.series_id = intervals.series_id
+            and numbered_observations.interval_number = intervals.interval_number
+    inner join offers
+        on
+            numbered_observations.snapshot_id = offers.snapshot_id
+            and numbered_observations.series_id = offers.series_id
+            and offers.price_currency <> 'USD'
+    -- Multiplies rows on purpose: an observation lasts for days, and each day has one rate.
+    inner join snapshot_days
+        on
+            numbered_observations.period_id = snapshot_days.period_id
+            and numbered_observations.accepted_from_at <= snapshot_days.last_sighted_at
+    inner join exchange_rates
+        on
+            offers.price_currency = exchange_rates.currency
+            and snapshot_days.sighted_date >= exchange_rates.rate_date
+            and snapshot_days.sighted_date < exchange_rates.valid_until_date
+    group by
+        numbered_observations.series_id,
+        intervals.first_period_number,
+        exchange_rates.rate_date,
+        exchange_rates.usd_per_unit
+
+),
+
+numbered_rates as (
+
+    select
+        *,
+        row_number() over (partition by series_id, first_period_number order by rated_from_at) as rate_number
+    from rated_days
+
+),
+
+-- One row per interval in USD, and per interval and rate in another currency.
+rated_intervals as (
+
+    select
+        described_intervals.*,
+        numbered_rates.rate_date,
+        numbered_rates.usd_per_unit,
+        numbered_rates.first_seen_at as rate_first_seen_at,
+        numbered_rates.last_seen_at as rate_last_seen_at,
+        case
+            when numbered_rates.rate_number > 1 then numbered_rates.rated_from_at
+            else described_intervals.valid_from_at
+        end as rated_valid_from_at,
+        case
+            when numbered_rates.usd_per_unit is null then described_intervals.price_usd_per_instance_hour
+            else {{ usd_at_rate(
+                "described_intervals.price_native_per_instance_hour", "numbered_rates.usd_per_unit"
+            ) }}
+        end as rated_price_usd_per_instance_hour
+    from described_intervals
+    left join numbered_rates
+        on
+            described_intervals.series_id = numbered_rates.series_id
+            and described_intervals.first_period_number = numbered_rates.first_period_number
+
+),
+
+dated_intervals as (
+
+    select
+        *,
+        case
+            when
+                lead(segment_number) over (
+                    partition by series_id order by rated_valid_from_at
+                ) = segment_number
+                then lead(rated_valid_from_at) over (partition by series_id order by rated_valid_from_at)
+            else withdrawn_at
+        end as valid_to_at
+    from rated_intervals
+
+),
+
 final as (
 
     select
-        series_id,
-        source,
-        dataset,
-        provider,
-        sku_id,
-        price_key,
-        instance_type,
-        region,
-        gpu_model,
-        gpu_count,
-        pricing_category,
-        pricing_model,
-        offer_tier,
-        term_months,
-        payment_option,
-        price_usd_per_gpu_hour,
-        price_usd_per_instance_hour,
-        upfront_usd_per_instance,
-        recurring_usd_per_instance_hour,
-        price_amount,
-        price_currency,
-        price_unit_raw,
-        price_basis,
-        valid_from_at,
-        first_seen_at,
-        last_seen_at,
-        fetched_at,
-        snapshot_id,
-        source_url,
+        dated_intervals.series_id,
+        dated_intervals.source,
+        dated_intervals.dataset,
+        dated_intervals.provider,
+        dated_intervals.sku_id,
+        dated_intervals.price_key,
+        dated_intervals.instance_type,
+        dated_intervals.region,
+        dated_intervals.gpu_model,
+        dated_intervals.gpu_variant,
+        dated_intervals.gpu_memory_gb,
+        dated_intervals.gpu_memory_gb_raw,
+        dated_intervals.gpu_count,
+        dated_intervals.pricing_category,
+        dated_intervals.pricing_model,
+        dated_intervals.offer_tier,
+        dated_intervals.term_months,
+        dated_intervals.payment_option,
         case
-            when lead(segment_number) over (partition by series_id order by valid_from_at) = segment_number
-                then lead(valid_from_at) over (partition by series_id order by valid_from_at)
-            else withdrawn_at
-        end as valid_to_at
-    from described_intervals
+            when dated_intervals.usd_per_unit is null then dated_intervals.price_usd_per_gpu_hour
+            -- A fraction of a GPU has no price per GPU, as in int_price_offers.
+            when dated_intervals.gpu_count >= 1
+                then {{ usd_rate(
+                    "dated_intervals.rated_price_usd_per_instance_hour", "dated_intervals.gpu_count"
+                ) }}
+        end as price_usd_per_gpu_hour,
+        dated_intervals.rated_price_usd_per_instance_hour as price_usd_per_instance_hour,
+        case
+            when dated_intervals.usd_per_unit is null then dated_intervals.upfront_usd_per_instance
+            else {{ usd_at_rate(
+                "dated_intervals.upfront_native_per_instance", "dated_intervals.usd_per_unit", scale=2
+            ) }}
+        end as upfront_usd_per_instance,
+        case
+            when dated_intervals.usd_per_unit is null then dated_intervals.recurring_usd_per_instance_hour
+            else {{ usd_at_rate(
+                "dated_intervals.recurring_native_per_instance_hour", "dated_intervals.usd_per_unit"
+            ) }}
+        end as recurring_usd_per_instance_hour,
+        dated_intervals.price_amount,
+        dated_intervals.price_currency,
+        coalesce(dated_intervals.usd_per_unit, dated_intervals.fx_rate_usd) as fx_rate_usd,
+        coalesce(dated_intervals.rate_date, dated_intervals.fx_rate_date) as fx_rate_date,
+        dated_intervals.price_unit_raw,
+        dated_intervals.price_basis,
+        dated_intervals.rated_valid_from_at as valid_from_at,
+        dated_intervals.valid_to_at,
+        coalesce(dated_intervals.rate_first_seen_at, dated_intervals.first_seen_at) as first_seen_at,
+        coalesce(dated_intervals.rate_last_seen_at, dated_intervals.last_seen_at) as last_seen_at,
+        dated_intervals.fetched_at,
+        dated_intervals.snapshot_id,
+        dated_intervals.source_url,
+        -- Of several prices for one thing the lowest rank is taken: what was agreed with the provider and
+        -- written down, what the provider itself lists, what a broker repeats.
+        case
+            when dated_intervals.source = 'override' then 0
+            when price_sources.is_broker then 2
+            else 1
+        end as source_rank
+    from dated_intervals
+    left join price_sources on dated_intervals.source = price_sources.source
 
 )
 

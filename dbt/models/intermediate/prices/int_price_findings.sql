@@ -389,6 +389,8 @@ final as (
             when rule_id in ('unknown_price_unit', 'unknown_pricing_words')
                 then 'the source has a new word, or an old one changed its meaning'
             when rule_id in ('unknown_gpu_name', 'unknown_instance_type') then 'new hardware'
+            when rule_id = 'no_exchange_rate'
+                then 'the rates were not pulled, or the ECB does not list the currency'
             when rule_id = 'currency_mismatch' then 'the feed of another country, or none was asked for'
             when rule_id = 'spot_without_discount' then 'no spot discount published'
             when rule_id = 'commitment_without_discount' then 'no price of its own for the commitment'
@@ -404,6 +406,8 @@ final as (
                 then '"' || coalesce(evidence, '') || '" has no meaning here. No price is taken from it.'
             when rule_id = 'currency_mismatch'
                 then 'The price is in ' || evidence || '. It is not converted, and not used.'
+            when rule_id = 'no_exchange_rate'
+                then 'The price is in ' || evidence || ', for which no rate of the last seven days is known.'
             when rule_id = 'missing_component'
                 then 'A part of the price is missing: the whole is unknown. No smaller sum is used instead.'
             when rule_id = 'conflicting_prices'

@@ -58,7 +58,10 @@ observations as (
         periods.snapshot_id,
         offers.series_id,
         offers.pricing_model,
-        offers.price_usd_per_instance_hour as price_usd,
+        -- What moved with the exchange rate alone has not moved: a price in another currency is compared with
+        -- its earlier self, and reported, at the rate of the first snapshot of the series.
+        coalesce(offers.price_usd_per_instance_hour_at_first_rate, offers.price_usd_per_instance_hour)
+            as price_usd,
         periods.seen_from_at,
         periods.seen_until_at,
         periods.confirmed_at,

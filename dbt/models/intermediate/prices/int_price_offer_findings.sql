@@ -32,6 +32,7 @@ unreadable as (
             when 'unknown_pricing_words' then concat_ws(' ', pricing_model_raw, term_raw)
             when 'unknown_price_unit' then price_unit_raw
             when 'currency_mismatch' then price_currency
+            when 'no_exchange_rate' then price_currency
             when 'missing_component' then payment_option
             when 'price_not_in_force_yet' then cast(announced_at as varchar)
         end as evidence

@@ -18,10 +18,87 @@ gpu_model_aliases as (
 
 ),
 
+gpu_model_aliases_by_memory as (
+
+    select * from {{ ref("gpu_model_aliases_by_memory") }}
+
+),
+
+gpu_models as (
+
+    select * from {{ ref("gpu_models") }}
+
+),
+
+gpu_memory_sizes as (
+
+    select * from {{ ref("gpu_memory_sizes") }}
+
+),
+
+exchange_rates as (
+
+    select * from {{ ref("int_exchange_rates") }}
+
+),
+
+provider_names as (
+
+    select * from {{ ref("provider_names") }}
+
+),
+
 limits as (
 
     select threshold as max_usd_per_hour from {{ ref("price_rules") }}
     where rule_id = 'price_out_of_range'
+
+),
+
+-- Sources state the memory of one and the same GPU up to 7 % apart: 81,559 MiB, 79.6 and 80 GB are 80.
+known_memory_sizes as (
+
+    select
+        stated_gb,
+        gpu_memory_gb
+    from gpu_memory_sizes
+
+    union distinct
+
+    select
+        cast(gpu_memory_gb as decimal(18, 6)) as stated_gb,
+        gpu_memory_gb
+    from gpu_models
+
+),
+
+stated_memory_sizes as (
+
+    select distinct
+        gpu_memory_gb_raw,
+        {{ stated_memory_gb("gpu_memory_gb_raw") }} as stated_gb
+    from records
+    where gpu_memory_gb_raw > 0
+
+),
+
+-- Multiplies rows: a stated size may lie near several known ones; the nearest is taken.
+snapped_memory_sizes as (
+
+    select
+        stated_memory_sizes.gpu_memory_gb_raw,
+        known_memory_sizes.gpu_memory_gb,
+        row_number() over (
+            partition by stated_memory_sizes.gpu_memory_gb_raw
+            order by
+                abs(stated_memory_sizes.stated_gb - known_memory_sizes.stated_gb),
+                known_memory_sizes.gpu_memory_gb
+        ) as size_rank
+    from stated_memory_sizes
+    inner join known_memory_sizes
+        on
+            abs(stated_memory_sizes.stated_gb - known_memory_sizes.stated_gb)
+            <= 0.07 * known_memory_sizes.stated_gb
 
 ),
 
@@ -116,8 +193,24 @@ described_offers as (
         first_records.source_url,
         first_records.effective_at,
         first_records.fetched_at,
+        first_records.provider_raw,
+        first_records.provider_raw is null or provider_names.provider is not null as is_provider_known,
+        first_records.gpu_memory_gb_raw,
+        snapped_memory_sizes.gpu_memory_gb as snapped_gpu_memory_gb,
+        -- The day of the fetch has one rate, or none that is young enough.
+        case
+            when first_records.price_currency <> 'USD' then exchange_rates.usd_per_unit
+            else cast(1 as decimal(18, 10))
+        end as fx_rate_usd,
+        exchange_rates.rate_date as fx_rate_date,
         instance_types.gpu_count as known_gpu_count,
-        coalesce(instance_types.gpu_model, sku_aliases.gpu_model, name_aliases.gpu_model) as gpu_model,
+        coalesce(
+            instance_types.gpu_model,
+            sku_aliases.gpu_model,
+            name_aliases.gpu_model,
+            aliases_by_memory.gpu_model,
+            named_models.gpu_model
+        ) as gpu_model,
         case
             -- A price per GPU without an instance type sells one GPU at a time.
             when first_records.instance_type is null and offers.gpu_hour_amount is not null then 1
@@ -145,6 +238,26 @@ described_offers as (
             name_aliases.source in (first_records.source, '*')
             and first_records.gpu_name_raw = name_aliases.raw_value
             and name_aliases.match_on = 'gpu_name'
+    left join snapped_memory_sizes
+        on
+            first_records.gpu_memory_gb_raw = snapped_memory_sizes.gpu_memory_gb_raw
+            and snapped_memory_sizes.size_rank = 1
+    left join gpu_model_aliases_by_memory as aliases_by_memory
+        on
+            aliases_by_memory.source in (first_records.source, '*')
+            and first_records.gpu_name_raw = aliases_by_memory.raw_value
+            and snapped_memory_sizes.gpu_memory_gb = aliases_by_memory.gpu_memory_gb
+    -- Who writes prices by hand may use our own names.
+    left join gpu_models as named_models on first_records.gpu_name_raw = named_models.gpu_model
+    left join exchange_rates
+        on
+            first_records.price_currency = exchange_rates.currency
+            and {{ day_of("first_records.fetched_at") }} >= exchange_rates.rate_date
+            and {{ day_of("first_records.fetched_at") }} < exchange_rates.valid_until_date
+    left join provider_names
+        on
+            first_records.source = provider_names.source
+            and first_records.provider_raw = provider_names.provider_raw
 
 ),
 
@@ -158,11 +271,11 @@ split_offers as (
             when hourly_amount is not null then cast(hourly_amount as decimal(18, 8))
             when gpu_count = 1 then cast(gpu_hour_amount as decimal(18, 8))
             else cast({{ usd_amount("gpu_count", "gpu_hour_amount") }} as decimal(18, 8))
-        end as recurring_usd_per_instance_hour,
+        end as recurring_native_per_instance_hour,
         case
             when payment_option in ('all_upfront', 'partial_upfront') then upfront_amount
             when term_total_amount is null then coalesce(upfront_amount, 0)
-        end as upfront_usd_per_instance,
+        end as upfront_native_per_instance,
         case
             when payment_option = 'all_upfront' then upfront_amount is not null
             when payment_option = 'partial_upfront'
@@ -178,20 +291,38 @@ split_offers as (
 
 ),
 
-unchecked_prices as (
+-- In the currency of the source; of a commitment, what an hour costs with its upfront part.
+native_prices as (
 
     select
         *,
         case
             when term_total_amount is not null
                 then {{ usd_rate("term_total_amount", term_hours("term_months")) }}
-            when upfront_usd_per_instance > 0
+            when upfront_native_per_instance > 0
                 then
-                    recurring_usd_per_instance_hour
-                    + {{ usd_rate("upfront_usd_per_instance", term_hours("term_months")) }}
-            else recurring_usd_per_instance_hour
-        end as unchecked_price_usd_per_instance_hour
+                    recurring_native_per_instance_hour
+                    + {{ usd_rate("upfront_native_per_instance", term_hours("term_months")) }}
+            else recurring_native_per_instance_hour
+        end as price_native_per_instance_hour,
+        -- A series is compared over time at one rate, that of its first snapshot: what moves then is the
+        -- provider's price.
+        first_value(fx_rate_usd ignore nulls) over (
+            partition by series_id
+            order by fetched_at
+            rows between unbounded preceding and unbounded following
+        ) as first_fx_rate_usd
     from split_offers
+
+),
+
+unchecked_prices as (
+
+    select
+        *,
+        {{ usd_at_rate("price_native_per_instance_hour", "fx_rate_usd") }}
+            as unchecked_price_usd_per_instance_hour
+    from native_prices
 
 ),
 
@@ -209,10 +340,22 @@ reasoned_prices as (
             when has_amount_out_of_range then 'price_out_of_range'
             when not is_complete then 'missing_component'
             when not is_positive then 'price_not_positive'
+            when fx_rate_usd is null then 'no_exchange_rate'
             when unchecked_price_usd_per_instance_hour < 0.000001 then 'price_out_of_range'
             when unchecked_price_usd_per_instance_hour is null then 'missing_component'
         end as price_null_reason
     from unchecked_prices
+
+),
+
+identified_prices as (
+
+    select
+        reasoned_prices.*,
+        gpu_models.variant as gpu_variant,
+        gpu_models.gpu_memory_gb as model_gpu_memory_gb
+    from reasoned_prices
+    left join gpu_models on reasoned_prices.gpu_model = gpu_models.gpu_model
 
 ),
 
@@ -224,6 +367,8 @@ final as (
         source,
         dataset,
         provider,
+        provider_raw,
+        is_provider_known,
         sku_id,
         instance_type,
         price_key,
@@ -231,6 +376,12 @@ final as (
         operating_system,
         tenancy,
         gpu_model,
+        gpu_variant,
+        coalesce(model_gpu_memory_gb, snapped_gpu_memory_gb) as gpu_memory_gb,
+        gpu_memory_gb_raw,
+        coalesce(
+            gpu_memory_gb_raw is not null and model_gpu_memory_gb <> coalesce(snapped_gpu_memory_gb, 0), false
+        ) as has_other_gpu_memory,
         gpu_count,
         known_gpu_count,
         gpu_count_raw,
@@ -259,19 +410,36 @@ final as (
                 then coalesce(hourly_amount, gpu_hour_amount)
             else coalesce(upfront_amount, term_total_amount)
         end as price_amount,
+        fx_rate_usd,
+        fx_rate_date,
         case
-            when price_null_reason is null then cast(unchecked_price_usd_per_instance_hour as decimal(18, 8))
-        end as price_usd_per_instance_hour,
+            when price_null_reason is null then cast(price_native_per_instance_hour as decimal(18, 8))
+        end as price_native_per_instance_hour,
+        case when price_null_reason is null then unchecked_price_usd_per_instance_hour end
+            as price_usd_per_instance_hour,
+        case
+            when price_null_reason is null and price_currency <> 'USD'
+                then {{ usd_at_rate("price_native_per_instance_hour", "first_fx_rate_usd") }}
+        end as price_usd_per_instance_hour_at_first_rate,
         -- A fraction of a GPU has no price per GPU: it cannot be bought by the GPU.
         case
             when price_null_reason is null and gpu_count >= 1
                 then {{ usd_rate("unchecked_price_usd_per_instance_hour", "gpu_count") }}
         end as price_usd_per_gpu_hour,
-        case when price_null_reason is null then cast(upfront_usd_per_instance as decimal(18, 2)) end
-            as upfront_usd_per_instance,
+        case
+            when price_null_reason is null then cast(upfront_native_per_instance as decimal(18, 2))
+        end as upfront_native_per_instance,
+        case
+            when price_null_reason is null
+                then {{ usd_at_rate("upfront_native_per_instance", "fx_rate_usd", scale=2) }}
+        end as upfront_usd_per_instance,
         case
             when price_null_reason is null and term_total_amount is null
-                then cast(recurring_usd_per_instance_hour as decimal(18, 8))
+                then cast(recurring_native_per_instance_hour as decimal(18, 8))
+        end as recurring_native_per_instance_hour,
+        case
+            when price_null_reason is null and term_total_amount is null
+                then {{ usd_at_rate("recurring_native_per_instance_hour", "fx_rate_usd") }}
         end as recurring_usd_per_instance_hour,
         price_null_reason,
         announced_price_amount,
@@ -279,7 +447,7 @@ final as (
         source_url,
         effective_at,
         fetched_at
-    from reasoned_prices
+    from identified_prices
 
 )
 

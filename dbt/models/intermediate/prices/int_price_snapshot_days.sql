@@ -16,6 +16,7 @@ final as (
     select
         periods.period_id,
         {{ day_of("fetches.fetched_at") }} as sighted_date,
+        min(fetches.fetched_at) as first_sighted_at,
         max(fetches.fetched_at) as last_sighted_at
     from periods
     inner join fetches

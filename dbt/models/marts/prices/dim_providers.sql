@@ -8,6 +8,8 @@ with final as (
         min(docs_url) as docs_url,
         count(*) as price_source_count
     from {{ ref("price_sources") }}
+    -- Brokers and the override file state prices of others.
+    where not is_broker and declared_currency <> 'any'
     group by provider
 
 )

@@ -16,6 +16,19 @@ offers as (
 
 ),
 
+counted_sources as (
+
+    select * from {{ ref("int_price_sources_counted") }}
+    where is_counted
+
+),
+
+price_sources as (
+
+    select * from {{ ref("price_sources") }}
+
+),
+
 accepted_series as (
 
     select distinct series_id from intervals
@@ -53,6 +66,9 @@ priced as (
         instance_type,
         region,
         gpu_model,
+        gpu_variant,
+        gpu_memory_gb,
+        gpu_memory_gb_raw,
         gpu_count,
         pricing_category,
         pricing_model,
@@ -65,6 +81,8 @@ priced as (
         recurring_usd_per_instance_hour,
         price_amount,
         price_currency,
+        fx_rate_usd,
+        fx_rate_date,
         price_unit_raw,
         price_basis,
         case
@@ -95,6 +113,9 @@ unpriced as (
         offers.instance_type,
         offers.region,
         offers.gpu_model,
+        offers.gpu_variant,
+        offers.gpu_memory_gb,
+        offers.gpu_memory_gb_raw,
         offers.gpu_count,
         offers.pricing_category,
         offers.pricing_model,
@@ -107,6 +128,8 @@ unpriced as (
         cast(null as decimal(18, 8)) as recurring_usd_per_instance_hour,
         offers.price_amount,
         offers.price_currency,
+        offers.fx_rate_usd,
+        offers.fx_rate_date,
         offers.price_unit_raw,
         offers.price_basis,
         unpriced_observations.quarantine_rule_id as price_null_reason,
@@ -126,11 +149,29 @@ unpriced as (
 
 ),
 
-final as (
+unioned as (
 
     select * from priced
     union all
     select * from unpriced
+
+),
+
+final as (
+
+    select
+        unioned.*,
+        coalesce(price_sources.is_broker, false) as is_broker,
+        counted_sources.source is not null and unioned.price_usd_per_instance_hour is not null
+            as is_market_price
+    from unioned
+    left join price_sources on unioned.source = price_sources.source
+    left join counted_sources
+        on
+            unioned.provider = counted_sources.provider
+            and coalesce(unioned.gpu_model, '') = counted_sources.gpu_model
+            and unioned.pricing_model = counted_sources.pricing_model
+            and unioned.source = counted_sources.source
 
 )
 

@@ -32,6 +32,12 @@ region_names as (
 
 ),
 
+provider_names as (
+
+    select * from {{ ref("provider_names") }}
+
+),
+
 final as (
 
     select
@@ -57,7 +63,10 @@ final as (
         ) as series_id,
         source.source,
         source.dataset,
-        coalesce(price_sources.provider, source.source) as provider,
+        coalesce(
+            provider_names.provider, lower(source.provider_raw), price_sources.provider, source.source
+        ) as provider,
+        source.provider_raw,
         source.sku_id,
         source.offer_id,
 
@@ -74,6 +83,7 @@ final as (
         ) as price_key,
         source.gpu_name_raw,
         source.gpu_count_raw,
+        source.gpu_memory_gb_raw,
         coalesce(region_names.region, source.region_raw) as region,
         source.zone_raw as zone_name,
         source.operating_system_raw as operating_system,
@@ -99,8 +109,9 @@ final as (
                 then {{ term_hours("pricing_terms.term_months") }}
             when price_units.price_basis is not null then 1
         end as hours_covered,
-        -- No exchange rates exist here: a currency other than the declared one has no meaning in USD.
-        source.price_currency = price_sources.declared_currency as is_declared_currency,
+        -- Nobody asked for another currency than the declared one: it is a sign of the wrong feed, and not
+        -- converted.
+        price_sources.declared_currency in (source.price_currency, 'any') as is_declared_currency,
 
         source.is_available,
         source.source_url,
@@ -123,6 +134,10 @@ final as (
         on
             source.source = region_names.source
             and source.region_raw = region_names.region_raw
+    left join provider_names
+        on
+            source.source = provider_names.source
+            and source.provider_raw = provider_names.provider_raw
 
 )
 
