@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from orchestration import price_feeds
 from orchestration import warehouse as warehouse_module
 from orchestration.price_feeds import land_bundled, land_replay, load_landed
 from orchestration.settings import Settings, load_settings
@@ -24,7 +25,6 @@ from orchestration.warehouse import (
     transform_digest,
 )
 from scrapers.landing import Landing
-from scrapers.prices.registry import PRICE_SOURCES
 
 DAY = datetime(2026, 10, 1, 6, tzinfo=UTC)
 
@@ -118,7 +118,7 @@ def test_answer_in_another_currency_is_refused(settings: Settings) -> None:
 
 def test_each_source_is_held_to_its_own_currency(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source that declares euros may not publish dollars."""
-    monkeypatch.setattr(PRICE_SOURCES["oci"], "currency", "EUR", raising=False)
+    monkeypatch.setattr(price_feeds, "declared_currency", lambda source: "EUR")
     result = replay(settings, oci_answer({"B109479": 3.5}), DAY)
     assert result.outcome == "refused"
     assert result.message == "oci products has prices in another currency than EUR"
