@@ -1,5 +1,5 @@
 -- What moves many prices at once: a whole dataset or a whole region by one ratio, or two regions that show
--- each other's prices. Such a feed is judged by its level, the product of its common factors: it is held
+-- each other's prices (int_price_swaps). Such a feed is judged by its level, the product of its common factors: it is held
 -- while the level is off the trusted one.
 
 with recursive
@@ -10,19 +10,16 @@ periods as (
 
 ),
 
-offers as (
+own_factors as (
 
-    select * from {{ ref("int_price_offers") }}
+    select * from {{ ref("int_price_factors") }}
+    where not is_part_of_other
 
 ),
 
-rules as (
+swaps as (
 
-    select
-        cast(max(case when rule_id = 'common_factor' then threshold end) as double) as dataset_share,
-        cast(max(case when rule_id = 'regional_factor' then threshold end) as double) as region_share,
-        cast(max(case when rule_id = 'regions_swapped' then threshold end) as double) as swapped_share
-    from {{ ref("price_rules") }}
+    select * from {{ ref("int_price_swaps") }}
 
 ),
 
@@ -50,212 +47,6 @@ causes as (
 
 ),
 
-priced_offers as (
-
-    select
-        periods.period_id,
-        periods.source,
-        periods.dataset,
-        periods.period_number,
-        offers.series_id,
-        offers.region,
-        offers.offer_key,
-        cast(offers.price_usd_per_instance_hour as double) as price_usd
-    from periods
-    inner join offers on periods.snapshot_id = offers.snapshot_id
-    where offers.price_usd_per_instance_hour is not null
-
-),
-
-earlier_prices as (
-
-    select
-        *,
-        lag(price_usd) over (partition by series_id order by period_number) as previous_price_usd,
-        lag(price_usd, 2) over (partition by series_id order by period_number) as price_before_usd
-    from priced_offers
-
-),
-
-steps as (
-
-    select
-        *,
-        price_usd / previous_price_usd as step_ratio
-    from earlier_prices
-    where previous_price_usd is not null
-
-),
-
-dataset_medians as (
-
-    select
-        period_id,
-        cast(null as varchar) as region,
-        {{ median_of("step_ratio") }} as step_ratio,
-        count(*) as series_count,
-        min(region) as first_region,
-        max(region) as last_region
-    from steps
-    group by period_id
-    having count(*) >= 5
-
-),
-
-region_medians as (
-
-    select
-        steps.period_id,
-        steps.region,
-        {{ median_of("steps.step_ratio") }} as step_ratio,
-        count(*) as series_count
-    from steps
-    inner join dataset_medians on steps.period_id = dataset_medians.period_id
-    where dataset_medians.first_region <> dataset_medians.last_region
-    group by steps.period_id, steps.region
-    having count(*) >= 5
-
-),
-
--- If most series share one ratio, the median is that ratio.
-scope_medians as (
-
-    select
-        period_id,
-        region,
-        step_ratio,
-        series_count
-    from dataset_medians
-    where abs(step_ratio - 1) > 0.001
-    union all
-    select * from region_medians
-    where abs(step_ratio - 1) > 0.001
-
-),
-
-factors as (
-
-    select
-        scope_medians.period_id,
-        scope_medians.region,
-        scope_medians.step_ratio,
-        scope_medians.series_count,
-        count(*) as moved_series_count
-    from scope_medians
-    inner join steps
-        on
-            scope_medians.period_id = steps.period_id
-            and coalesce(scope_medians.region, steps.region) = steps.region
-            and abs(steps.step_ratio / scope_medians.step_ratio - 1) <= 0.001
-    cross join rules
-    group by
-        scope_medians.period_id, scope_medians.region, scope_medians.step_ratio, scope_medians.series_count
-    having
-        count(*) >= scope_medians.series_count
-        * max(case when scope_medians.region is null then rules.dataset_share else rules.region_share end)
-
-),
-
-dataset_factors as (
-
-    select period_id from factors
-    where region is null
-
-),
-
--- Regions where something moved although the dataset did not as a whole.
-moved_regions as (
-
-    select
-        steps.period_id,
-        steps.region
-    from steps
-    left join dataset_factors on steps.period_id = dataset_factors.period_id
-    where abs(steps.step_ratio - 1) > 0.001 and dataset_factors.period_id is null
-    group by steps.period_id, steps.region
-    having count(*) >= 3
-
-),
-
-moved_region_steps as (
-
-    select steps.* from steps
-    inner join moved_regions on steps.period_id = moved_regions.period_id and steps.region = moved_regions.region
-
-),
-
-swaps as (
-
-    select
-        one.period_id,
-        one.region as one_region,
-        other.region as other_region,
-        count(*) as series_count,
-        count(
-            case
-                when
-                    abs(one.price_usd / other.previous_price_usd - 1) <= 0.001
-                    and abs(other.price_usd / one.previous_price_usd - 1) <= 0.001
-                    -- The way back is the end of a swap and not another one.
-                    and coalesce(abs(one.price_usd / one.price_before_usd - 1) > 0.001, true)
-                    then 1
-            end
-        ) as swapped_series_count
-    from moved_region_steps as one
-    -- Pairs of regions, each with the offers both have.
-    inner join moved_region_steps as other
-        on one.period_id = other.period_id and one.offer_key = other.offer_key and one.region < other.region
-    group by one.period_id, one.region, other.region
-    having count(*) >= 3
-
-),
-
-swapped_regions as (
-
-    select
-        swaps.period_id,
-        swaps.one_region,
-        swaps.other_region,
-        swaps.one_region || ' and ' || swaps.other_region as evidence,
-        swaps.series_count,
-        swaps.swapped_series_count
-    from swaps
-    cross join rules
-    where swaps.swapped_series_count >= rules.swapped_share * swaps.series_count
-
-),
-
-swapped_region_sides as (
-
-    select
-        period_id,
-        one_region as region,
-        evidence,
-        series_count,
-        swapped_series_count
-    from swapped_regions
-    union all
-    select
-        period_id,
-        other_region as region,
-        evidence,
-        series_count,
-        swapped_series_count
-    from swapped_regions
-
-),
-
--- A region that moves with its dataset, or by a swap, is no event of its own.
-own_factors as (
-
-    select factors.* from factors
-    left join dataset_factors on factors.period_id = dataset_factors.period_id
-    left join swapped_region_sides
-        on factors.period_id = swapped_region_sides.period_id and factors.region = swapped_region_sides.region
-    where factors.region is null or dataset_factors.period_id is null and swapped_region_sides.period_id is null
-
-),
-
 scopes as (
 
     select distinct
@@ -279,13 +70,12 @@ scope_periods as (
         scopes.region,
         own_factors.moved_series_count,
         own_factors.series_count,
-        coalesce(ln(own_factors.step_ratio), 0) as log_step,
         count(own_factors.period_id) over (
             partition by periods.source, periods.dataset, scopes.region
             order by periods.period_number
             rows between unbounded preceding and current row
         ) as segment_number,
-        sum(coalesce(ln(own_factors.step_ratio), 0)) over (
+        sum(coalesce(ln(cast(own_factors.step_ratio as double)), 0)) over (
             partition by periods.source, periods.dataset, scopes.region
             order by periods.period_number
             rows between unbounded preceding and current row
@@ -434,17 +224,18 @@ final as (
         end
     union all
     select
-        period_id,
-        region,
+        swaps.period_id,
+        swaps.region,
         'regions_swapped' as rule_id,
         cast(1 as decimal(28, 8)) as factor,
         'two regions swapped' as likely_cause,
-        evidence as event_key,
-        evidence,
-        swapped_series_count as moved_series_count,
-        series_count as compared_series_count,
+        swaps.evidence as event_key,
+        swaps.evidence,
+        swaps.swapped_series_count as moved_series_count,
+        swaps.series_count as compared_series_count,
         true as is_confirmable
-    from swapped_region_sides
+    from swaps
+    where not swaps.is_return
 
 )
 
