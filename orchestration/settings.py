@@ -450,6 +450,18 @@ def apply_environment(settings: Settings) -> None:
         (home / "dagster.yaml").write_text(quiet)
 
 
+def dbt_environment(warehouse: Path, work_dir: Path) -> dict[str, str]:
+    """The environment of a dbt command on a warehouse of its own, with its artifacts in `work_dir`."""
+    put_own_commands_first()
+    return {
+        **os.environ,
+        WAREHOUSE_ENV: str(warehouse),
+        "DBT_TARGET_PATH": str(work_dir / "target"),
+        "DBT_LOG_PATH": str(work_dir / "logs"),
+        "DO_NOT_TRACK": "1",
+    }
+
+
 def put_own_commands_first() -> None:
     """Makes the `dbt` beside this Python the one that is found, also where the environment is not activated."""
     own = str(Path(sys.executable).parent)

@@ -469,38 +469,65 @@ def _rate_frame(con: duckdb.DuckDBPyConnection, parsed: ParsedRates) -> "pd.Data
     ).df()
 
 
+def price_measures(records: str, currency: str) -> str:
+    """A query with one row per snapshot of the relation `records`: the counts and extremes that the gate looks at.
+
+    Args:
+        records: name of a relation of the columns of raw.price_records.
+        currency: in which the source states its prices; `any` where each record may say its own.
+    """
+    is_foreign = "false" if currency == ANY_CURRENCY else f"price_currency <> '{currency}'"
+    return f"""
+        with repeated as (
+            select snapshot_id, count(*) as repeated_key_count
+            from (
+                select snapshot_id from {records}
+                group by
+                    snapshot_id, sku_id, offer_id, region_raw, zone_raw, pricing_model_raw, term_raw,
+                    payment_option_raw, price_unit_raw
+                having count(distinct price_amount) > 1
+            ) as repeated_keys
+            group by snapshot_id
+        )
+        select
+            snapshot_id,
+            cast(count(*) as double) as record_count,
+            cast(count(*) filter ({is_foreign}) as double) as foreign_currency_count,
+            cast(coalesce(max(repeated_key_count), 0) as double) as repeated_key_count,
+            cast(max(price_amount) as double) as max_price_amount
+        from {records}
+        left join repeated using (snapshot_id)
+        group by snapshot_id
+    """
+
+
 def _price_frame(
     con: duckdb.DuckDBPyConnection, entry: LandedEntry, parsed: ParsedSnapshot, currency: str
 ) -> "pd.DataFrame":
     """The snapshot in one row of counts and extremes, for the gate."""
     rejected = len(parsed.rejections)
     return con.execute(
-        """
+        f"""
         with previous as (
             select record_count from raw.source_fetches
             where source = $source and dataset = $dataset and outcome = 'loaded' and fetched_at < $fetched_at
             order by fetched_at desc limit 1
-        ),
-        repeated as (
-            select 1 from staged_price_records
-            group by
-                sku_id, offer_id, region_raw, zone_raw, pricing_model_raw, term_raw, payment_option_raw, price_unit_raw
-            having count(distinct price_amount) > 1
         )
         select
             $source as source,
-            cast(count(*) as double) as record_count,
+            coalesce(measures.record_count, 0) as record_count,
             cast((select record_count from previous) as double) as previous_count,
-            count(*) / nullif((select record_count from previous), 0)::double as share_of_previous,
+            coalesce(measures.record_count, 0) / nullif((select record_count from previous), 0)::double
+                as share_of_previous,
             cast($rejected as double) as rejected_count,
-            $rejected / nullif(count(*) + $rejected, 0)::double as rejected_share,
+            $rejected / nullif(coalesce(measures.record_count, 0) + $rejected, 0)::double as rejected_share,
             $currency as currency,
-            cast(count(*) filter (price_currency <> $currency and $currency <> $any) as double)
-                as foreign_currency_count,
-            cast((select count(*) from repeated) as double) as repeated_key_count,
-            cast(max(price_amount) as double) as max_price_amount,
+            coalesce(measures.foreign_currency_count, 0) as foreign_currency_count,
+            coalesce(measures.repeated_key_count, 0) as repeated_key_count,
+            measures.max_price_amount,
             $top_reason as top_reason
-        from staged_price_records
+        from (select 1) as one
+        left join ({price_measures("staged_price_records", currency)}) as measures on true
         """,
         {
             "source": entry.source,
@@ -509,7 +536,6 @@ def _price_frame(
             "rejected": rejected,
             "top_reason": _top_reason(parsed.rejections),
             "currency": currency,
-            "any": ANY_CURRENCY,
         },
     ).df()
 
