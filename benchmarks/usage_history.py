@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from orchestration.settings import PROJECT_ROOT, load_settings
-from orchestration.warehouse import Warehouse, clear_pending_days, write_ledger, write_run
+from orchestration.warehouse import Warehouse, write_ledger, write_run
 
 END = date(2026, 11, 30)
 USAGE_PATHS = ("models/staging/litellm", "models/staging/vllm", "models/intermediate/usage", "tests/assert_usage_")
@@ -90,8 +90,8 @@ def fill(root: Path, days: int, calls: int, scrapes: int) -> Path:
     settings = load_settings(root / "ledger.yaml", root / "data")
     for first, last in ((start, END - timedelta(days=1)), (END, END)):
         with Warehouse(settings.warehouse_path).connect() as con:
-            clear_pending_days(con)
-            write_ledger(con, settings.ledger)
+            con.execute("delete from raw.pending_usage_days")
+            write_ledger(con, settings)
             period = {"first": first, "last": last}
             con.execute(CALLS, {**period, "calls": calls})
             con.execute(SAMPLES, {**period, "scrapes": scrapes, "epoch": start})
