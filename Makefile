@@ -7,7 +7,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types pytest demo dev bench clean
+.PHONY: help run test lint types pytest demo dev docs bench clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ pytest: .venv/.dev
 
 dev: .venv/.run  ## Open the Dagster web page on the ledger
 	$(BIN)/inference-ledger dev
+
+docs: .venv/.run  ## Write docs/providers and the tables made from the price sources
+	$(BIN)/python -m orchestration.provider_docs
 
 bench: .venv/.dev  ## Benchmarks: ratios against a bare scan and against pandas (minutes)
 	$(BIN)/python benchmarks/litellm_jsonl.py

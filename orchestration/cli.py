@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestration.settings import DBT_DIR, PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
+from orchestration.seeds import seed_rows
+from orchestration.settings import PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
 from orchestration.warehouse import Warehouse, WarehouseUnusableError
 from scrapers.prices.registry import PRICE_SOURCES
 
@@ -59,6 +60,9 @@ DataDirOption = Annotated[
 STEP_TITLES = {
     "raw__ledger": "ledger.yaml",
     "raw__price_records": "Check and load prices",
+    "landing__override_prices": "Price overrides",
+    "landing__ecb_exchange_rates": "Exchange rates (ECB)",
+    "raw__exchange_rates": "Check and load exchange rates",
     "raw__vllm_samples": "Read vLLM scrapes",
     "raw__litellm_requests": "Read LiteLLM logs",
     "raw__ledger_run": "Window of the run",
@@ -208,6 +212,8 @@ def replay(
 @app.command("check-config")
 def check_config(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """Validate ledger.yaml and say what it describes."""
+    from orchestration.price_feeds import read_overrides
+
     settings = load_settings(config, data_dir)
     ledger = settings.ledger
     deployments = {entry.deployment for entry in ledger.fleet}
@@ -218,11 +224,15 @@ def check_config(config: ConfigOption = None, data_dir: DataDirOption = None) ->
     out.print(f"  usage sources  {', '.join(source.name for source in ledger.usage) or 'none'}")
     for name, why in settings.skipped_price_sources().items():
         out.print(f"  note: price source {name} is {why}", soft_wrap=True)
+    if ledger.prices.overrides:
+        overrides, problems = read_overrides(settings, at=datetime.now(UTC))
+        out.print(f"  overrides      {sum(len(parsed.records) for parsed in overrides)} prices")
+        for problem in problems:
+            out.print(Text(f"  note: override {problem}"), soft_wrap=True)
     unseen = deployments - {name for source in ledger.usage for name in source.routes().values()}
     for name in sorted(unseen):
         out.print(f"  note: no usage source names deployment {name}: its tokens will be unknown, not zero")
-    with (DBT_DIR / "seeds" / "instance_types.csv").open(encoding="utf-8", newline="") as stream:
-        hardware = {(row["provider"], row["instance_type"]) for row in csv.DictReader(stream)}
+    hardware = {(row["provider"], row["instance_type"]) for row in seed_rows("instance_types")}
     for kind in sorted({(entry.provider, entry.instance_type) for entry in ledger.fleet} - hardware):
         out.print(
             f"  note: {kind[0]} {kind[1]} is not in dbt/seeds/instance_types.csv: its hours cost nothing known unless "

@@ -8,13 +8,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from orchestration.exchange_rates import currencies_to_convert
 from orchestration.settings import DBT_DIR, Settings, apply_environment, put_own_commands_first
+from scrapers.landing import Landing
+from scrapers.overrides import OVERRIDES
+from scrapers.prices.registry import PRICE_SOURCES
 
 # Each dbt run under Dagster leaves a folder with its manifest; this many are kept for looking into.
 KEPT_DBT_RUNS = 5
@@ -121,12 +125,14 @@ def run_daily_job(
     apply_environment(settings)
     prepare_dbt()
     job = defs().get_repository_def().get_job("daily_job")
+    idle = idle_assets(settings)
     _progress.listener = listener
     try:
         with dg.DagsterInstance.get() as instance:
             result = job.execute_in_process(
                 instance=instance,
                 raise_on_error=False,
+                asset_selection=[key for key in job.asset_layer.selected_asset_keys if key not in idle],
                 run_config={
                     "loggers": {"progress": {"config": {}}, "console": {"config": {"log_level": "DEBUG"}}},
                     "ops": {
@@ -139,6 +145,17 @@ def run_daily_job(
         _progress.listener = None
         remove_old_dbt_runs()
     return RunOutcome(success=result.success, run_id=result.run_id)
+
+
+def idle_assets(settings: Settings) -> set[dg.AssetKey]:
+    """Returns the price assets with which this ledger has nothing to do. Under Dagster they are there, and say so."""
+    names = set(PRICE_SOURCES) - set(settings.enabled_price_sources())
+    if not settings.ledger.prices.overrides and not Landing(settings.landing_dir).entries(OVERRIDES.name, damaged=[]):
+        names.add(OVERRIDES.name)
+    idle = {dg.AssetKey(["landing", f"{name}_prices"]) for name in names}
+    if not currencies_to_convert(settings, now=datetime.now(UTC)):
+        idle |= {dg.AssetKey(["landing", "ecb_exchange_rates"]), dg.AssetKey(["raw", "exchange_rates"])}
+    return idle
 
 
 def prepare_dbt() -> None:

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from orchestration.definitions import defs, prepare_dbt
+from orchestration.provider_docs import documents
 from scrapers.prices.registry import PRICE_SOURCES
 
 ROOT = Path(__file__).parents[1]
@@ -165,3 +166,19 @@ def test_documented_commands_exist() -> None:
             assert re.search(rf"\b{command}\b", help_text), f"{path.name}: inference-ledger {command}"
         for target in re.findall(r"`make ([a-z]+)`", text):
             assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"{path.name}: make {target}"
+
+
+@pytest.mark.parametrize("path", sorted(documents()))
+def test_generated_documents_are_in_step(path: str) -> None:
+    """Pages of the price sources, the coverage table and the count: `make docs` writes them."""
+    file = ROOT / path
+    assert file.exists(), f"{path} is missing: run `make docs`"
+    assert file.read_text(encoding="utf-8") == documents()[path], f"{path} is out of step: run `make docs`"
+
+
+def test_a_page_says_what_the_docstring_says() -> None:
+    text = (ROOT / "docs" / "providers" / "oci.md").read_text(encoding="utf-8")
+    assert "**Unit:** USD per GPU-hour, as stated by `metricName`.\n" in text
+    assert "| API key | none |" in text
+    assert "| purchase options | on_demand |" in text
+    assert "Oracle Cloud list prices, per GPU-hour.\n" in text
