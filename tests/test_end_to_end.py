@@ -129,6 +129,13 @@ def test_cost_agrees_with_the_truth_to_the_cent(world: World) -> None:
     assert world.published("select count(*) from fct_inference_costs_hourly where cost_usd is null") == [(0,)]
 
 
+def test_only_listed_sources_are_told_of(world: World) -> None:
+    lines = [line for line in world.first_output.splitlines() if "Prices: " in line or "xchange rates" in line]
+    assert [line.split()[2] for line in lines] == ["aws", "azure", "oci", "runpod"]
+    sources = world.published("select source from fct_source_freshness where kind = 'price' order by 1")
+    assert sources == [("aws",), ("azure",), ("oci",), ("runpod",)]
+
+
 def test_unused_commitment_is_a_line_of_its_own(world: World) -> None:
     wasted = sum(Decimal(row["unused_cost_usd"]) for row in world.truth("truth_commitments.csv"))
     assert wasted == Decimal("1.1724") * 24 * DAYS  # one g6e.xlarge of three

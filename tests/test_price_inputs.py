@@ -7,11 +7,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from orchestration.definitions import idle_assets
 from orchestration.exchange_rates import currencies_to_convert, load_rates, pull_rates
 from orchestration.price_feeds import land_overrides, load_landed, read_overrides
 from orchestration.settings import ConfigError, Settings, load_settings
 from orchestration.warehouse import LoadResult, Warehouse
 from scrapers.overrides import COLUMNS
+from scrapers.prices.registry import PRICE_SOURCES
 from tests.fault_server import Answer, FaultServer
 
 DAY = datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -131,8 +133,6 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_rates_are_needed_for_what_is_listed_in_another_currency(
     prices: str, lines: list[str], expected: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scrapers.prices.registry import PRICE_SOURCES
-
     # A source in euros, whether or not there is one of that name.
     monkeypatch.setitem(PRICE_SOURCES, "scaleway", PRICE_SOURCES["oci"])
     monkeypatch.setattr(
@@ -213,6 +213,22 @@ def test_a_rate_that_cannot_be_is_refused_and_the_last_good_ones_stay(
     assert result.outcome == "refused"
     assert message in str(result.message)
     assert query(settings, "select count(*) from raw.exchange_rates") == [(2,)]
+
+
+def test_only_what_the_ledger_asks_for_is_a_step_of_the_run(tmp_path: Path) -> None:
+    def idle(prices: str) -> set[str]:
+        return {"/".join(key.path) for key in idle_assets(settings_of(tmp_path, prices))}
+
+    rates = {"landing/ecb_exchange_rates", "raw/exchange_rates"}
+    every_source = {f"landing/{name}_prices" for name in PRICE_SOURCES}
+    assert idle("sources: {oci: }") == every_source - {"landing/oci_prices"} | rates | {"landing/override_prices"}
+    assert "landing/oci_prices" in idle("sources: {oci: {enabled: false}}")
+    write_overrides(tmp_path, line(currency="EUR"))
+    settings = settings_of(tmp_path, "overrides: [ours.csv]")
+    assert not {"landing/override_prices", *rates} & idle("overrides: [ours.csv]")
+    # A file that was taken out has to be seen once more, to end its prices.
+    load(settings, now=DAY)
+    assert "landing/override_prices" not in idle("overrides: []")
 
 
 def test_an_older_warehouse_gets_the_new_column(tmp_path: Path) -> None:

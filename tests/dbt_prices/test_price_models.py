@@ -137,6 +137,18 @@ def test_unknown_hardware_is_kept_and_reported(room: RawRoom) -> None:
     ]
 
 
+def test_words_without_a_meaning_stand_in_a_table(room: RawRoom) -> None:
+    rows = room.query(
+        "select kind, source, raw_value, series_count, is_open from marts.fct_unmapped_prices order by all"
+    )
+    assert rows == [
+        ("gpu_name", "oci", "Compute - GPU - X1", 1, True),
+        ("gpu_name", "runpod", "NVIDIA X1", 1, True),
+        ("instance_type", "aws", "p9.48xlarge", 1, True),
+        ("purchase_words", "aws", "CapacityBlock", 1, True),
+    ]
+
+
 def test_hundredfold_price_is_held_back_from_its_first_row(room: RawRoom) -> None:
     """5504 an hour is 688 per GPU, 114 times the reference of 6; the good price stays, and day 4 is no sighting."""
     rows = room.query(
