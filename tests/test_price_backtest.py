@@ -127,3 +127,27 @@ def test_short_gpu_names_are_matched_and_never_guessed(name: str, expected: str 
     with seed.open(encoding="utf-8", newline="") as stream:
         models = [row["gpu_model"] for row in csv.DictReader(stream)]
     assert canonical_gpu(name, models) == expected
+
+
+def test_documented_rules_are_the_seed() -> None:
+    """docs/price-checks.md lists each rule as the seed has it."""
+    root = Path(__file__).parents[1]
+    with (root / "dbt" / "seeds" / "price_rules.csv").open(encoding="utf-8", newline="") as stream:
+        rules = list(csv.DictReader(stream))
+    lines = (root / "docs" / "price-checks.md").read_text(encoding="utf-8").splitlines()
+    documented = {
+        cells[0]: cells
+        for cells in ([cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `"))
+    }
+    assert set(documented) == {f"`{rule['rule_id']}`" for rule in rules}
+    for rule in rules:
+        limit = " ".join(part for part in (rule["threshold"], rule["threshold_unit"]) if part)
+        assert documented[f"`{rule['rule_id']}`"] == [
+            f"`{rule['rule_id']}`",
+            rule["layer"],
+            rule["severity"],
+            {"quarantined": "held back", "flagged": "used"}[rule["action"]],
+            limit or "-",
+            rule["description"],
+            rule["reason"],
+        ]
