@@ -223,7 +223,7 @@ class _Room:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         con = duckdb.connect(str(self.path))
-        con.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
+        con.execute("set timezone = 'UTC'; set preserve_insertion_order = false; set enable_progress_bar = false")
         return con
 
     def dbt(self, *arguments: str) -> None:
@@ -244,12 +244,11 @@ class _Room:
 def _private_warehouse(history: Path) -> Iterator[_Room]:
     with tempfile.TemporaryDirectory(prefix="price-backtest-") as name:
         room = _Room(Path(name))
-        with Warehouse(room.path).connect():
-            pass  # the raw schema
+        with Warehouse(room.path).connect() as con:  # with the raw schema
+            _read_history(con, history)
         room.dbt("seed")
         con = room.connect()
         try:
-            _read_history(con, history)
             _describe_sources(con)
         finally:
             con.close()

@@ -60,15 +60,18 @@ neighboured_observations as (
 
 ),
 
--- A series missing from a later snapshot is withdrawn there; when it comes back, a new segment begins. One that
--- went with many others keeps its price for a while (int_price_gaps), and back in time it was never gone.
+-- A series missing from a later snapshot is withdrawn there; when it comes back, a new segment begins. One
+-- that went with many others keeps its price for a while (int_price_gaps), and back in time
+-- it was never gone.
 segmented_observations as (
 
     select
         *,
         sum(
             case
-                when period_number > previous_period_number + 1 and seen_from_at <= held_until_before_at then 0
+                when
+                    period_number > previous_period_number + 1 and seen_from_at <= held_until_before_at
+                    then 0
                 when period_number > previous_period_number + 1 then 1
                 else 0
             end

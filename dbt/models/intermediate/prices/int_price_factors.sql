@@ -108,7 +108,9 @@ final as (
         factors.region is not null
         and (
             swaps.period_id is not null
-            or max(case when factors.region is null then 1 else 0 end) over (partition by factors.period_id) = 1
+            or max(case when factors.region is null then 1 else 0 end)
+                over (partition by factors.period_id)
+            = 1
         ) as is_part_of_other
     from factors
     left join swaps on factors.period_id = swaps.period_id and factors.region = swaps.region

@@ -63,7 +63,8 @@ final as (
                 then
                     cast(series_count as varchar) || ' prices of '
                     || coalesce(price_key, cast(price_key_count as varchar) || ' machine types') || ' in '
-                    || coalesce(region, cast(region_count as varchar) || ' regions') || ', such as ' || subject
+                    || coalesce(region, cast(region_count as varchar) || ' regions')
+                    || ', such as ' || subject
             else subject
         end as subject,
         md5(
@@ -137,7 +138,8 @@ final as (
                     || '.'
             when rule_id = 'price_far_from_region_median'
                 then
-                    {{ plain_number("observed") }} || ' USD per instance-hour, while the median over the regions is '
+                    {{ plain_number("observed") }}
+                    || ' USD per instance-hour, while the median over the regions is '
                     || {{ plain_number("expected") }} || '.'
             when rule_id = 'price_unlike_its_family'
                 then
@@ -153,7 +155,8 @@ final as (
                     || ' other providers is ' || {{ plain_number("expected") }} || '.'
             when rule_id = 'commitment_above_on_demand' and evidence is not null
                 then
-                    {{ plain_number("observed") }} || ' USD per instance-hour on demand, while a commitment costs '
+                    {{ plain_number("observed") }}
+                    || ' USD per instance-hour on demand, while a commitment costs '
                     || {{ plain_number("expected") }} || '.'
             when rule_id = 'longer_term_dearer' and evidence is not null
                 then
@@ -183,7 +186,8 @@ final as (
                     || ' machines in regions are gone' || coalesce(', all of ' || evidence, '') || '.'
             when rule_id = 'spot_prices_frozen'
                 then
-                    'No spot price moved for ' || {{ plain_number("observed") }} || ' days, since ' || evidence
+                    'No spot price moved for ' || {{ plain_number("observed") }}
+                    || ' days, since ' || evidence
                     || '; the longest pause before was ' || {{ plain_number("expected") }} || ' days.'
             when layer = 'L3b'
                 then

@@ -151,7 +151,10 @@ holes as (
 
     select
         losses.*,
-        case when losses.missing_regions is not null then 'region_missing' else 'offers_missing' end as rule_id
+        case
+            when losses.missing_regions is not null then 'region_missing'
+            else 'offers_missing'
+        end as rule_id
     from losses
     cross join rules
     where

@@ -1,5 +1,6 @@
--- What breaks one rule, or one set of price rules, in one load of a dataset and in one scope (all of it, a region,
--- a GPU model, a machine type) is one incident with its number of series, over the periods in which it stands.
+-- What breaks one rule, or one set of price rules, in one load of a dataset and in one scope (all of it, a
+-- region, a GPU model, a machine type) is one incident with its number of series, over the periods in which
+-- it stands.
 
 with periods as (
 
@@ -7,15 +8,9 @@ with periods as (
 
 ),
 
-offers as (
+scoped_series as (
 
-    select * from {{ ref("int_price_offers") }}
-
-),
-
-series_findings as (
-
-    select * from {{ ref("int_price_series_findings") }}
+    select * from {{ ref("int_price_scoped_findings") }}
 
 ),
 
@@ -68,177 +63,6 @@ slip_factors as (
 
 ),
 
-described_series as (
-
-    select
-        series_findings.*,
-        offers.price_key,
-        offers.instance_type,
-        offers.region,
-        offers.gpu_model,
-        offers.pricing_model,
-        offers.term_months,
-        offers.payment_option,
-        offers.provider,
-        concat_ws(' ', coalesce(offers.pricing_model, offers.pricing_model_raw), offers.term_raw) as option_name,
-        {{ ratio("series_findings.observed", "series_findings.expected") }} as ratio,
-        -- What a reader calls the offer: p5.48xlarge us-east-1 reserved 36 months no_upfront.
-        coalesce(
-            concat_ws(
-                ' ',
-                offers.price_key,
-                offers.region,
-                coalesce(offers.pricing_model, offers.pricing_model_raw),
-                nullif(offers.offer_tier, ''),
-                cast(offers.term_months as varchar) || ' months',
-                offers.payment_option
-            ),
-            series_findings.dataset
-        ) as subject,
-        case
-            when series_findings.layer in ('L1', 'L2', 'L3') and series_findings.severity = 'error'
-                then 'wrong price'
-            when series_findings.layer = 'L0'
-                then series_findings.rule_id || ' ' || coalesce(series_findings.evidence, '')
-            else series_findings.rule_id
-        end as rule_group
-    from series_findings
-    left join offers
-        on
-            series_findings.snapshot_id = offers.snapshot_id
-            and series_findings.series_id = offers.series_id
-
-),
-
--- How much of a load breaks rules together decides what the finding is about: at least 60 % of the offers
--- bought in one way, and of at least five (three of one GPU in one region).
-option_totals as (
-
-    select
-        periods.period_id,
-        offers.region,
-        offers.gpu_model,
-        concat_ws(' ', coalesce(offers.pricing_model, offers.pricing_model_raw), offers.term_raw) as option_name,
-        count(*) as series_count
-    from periods
-    inner join offers on periods.snapshot_id = offers.snapshot_id
-    where periods.period_id in (select described_series.period_id from described_series)
-    group by
-        periods.period_id,
-        offers.region,
-        offers.gpu_model,
-        concat_ws(' ', coalesce(offers.pricing_model, offers.pricing_model_raw), offers.term_raw)
-
-),
-
-option_findings as (
-
-    select
-        period_id,
-        rule_group,
-        region,
-        gpu_model,
-        option_name,
-        count(distinct series_id) as series_count
-    from described_series
-    group by period_id, rule_group, region, gpu_model, option_name
-
-),
-
-{% set scopes = {
-    "dataset": [],
-    "region": ["region"],
-    "gpu_model": ["gpu_model"],
-    "regional_gpu_model": ["gpu_model", "region"],
-} -%}
-{%- for scope, columns in scopes.items() %}
-{{ scope }}_totals as (
-
-    select
-        period_id,
-        {% for column in columns %}{{ column }},{% endfor %}
-        option_name,
-        sum(series_count) as series_count
-    from option_totals
-    group by period_id, {% for column in columns %}{{ column }}, {% endfor %}option_name
-
-),
-
-{{ scope }}_shares as (
-
-    select
-        option_findings.period_id,
-        option_findings.rule_group,
-        {% for column in columns %}option_findings.{{ column }},{% endfor %}
-        option_findings.option_name,
-        sum(option_findings.series_count) >= 0.6 * max({{ scope }}_totals.series_count)
-        and max({{ scope }}_totals.series_count) >= {{ 3 if scope == "regional_gpu_model" else 5 }} as is_whole
-    from option_findings
-    inner join {{ scope }}_totals
-        on
-            option_findings.period_id = {{ scope }}_totals.period_id
-            and option_findings.option_name = {{ scope }}_totals.option_name
-            {%- for column in columns %}
-            and option_findings.{{ column }} = {{ scope }}_totals.{{ column }}
-            {%- endfor %}
-    group by
-        option_findings.period_id,
-        option_findings.rule_group,
-        {% for column in columns %}option_findings.{{ column }}, {% endfor %}
-        option_findings.option_name
-
-),
-
-whole_{{ scope }}s as (
-
-    select distinct
-        period_id,
-        rule_group
-        {%- for column in columns %},
-        {{ column }}
-        {%- endfor %}
-    from {{ scope }}_shares
-    where is_whole
-
-),
-{% endfor %}
-scoped_series as (
-
-    select
-        described_series.*,
-        case
-            when whole_datasets.period_id is not null then 'dataset'
-            when whole_regions.period_id is not null then 'region ' || described_series.region
-            when whole_gpu_models.period_id is not null then 'GPU ' || described_series.gpu_model
-            -- All machines with a GPU, though only in some regions: those regions are one finding.
-            when whole_regional_gpu_models.period_id is not null
-                then 'regional GPU ' || described_series.gpu_model
-            else 'machine ' || coalesce(described_series.price_key, '')
-        end as scope
-    from described_series
-    left join whole_datasets
-        on
-            described_series.period_id = whole_datasets.period_id
-            and described_series.rule_group = whole_datasets.rule_group
-    left join whole_regions
-        on
-            described_series.period_id = whole_regions.period_id
-            and described_series.rule_group = whole_regions.rule_group
-            and described_series.region = whole_regions.region
-    left join whole_gpu_models
-        on
-            described_series.period_id = whole_gpu_models.period_id
-            and described_series.rule_group = whole_gpu_models.rule_group
-            and described_series.gpu_model = whole_gpu_models.gpu_model
-    left join whole_regional_gpu_models
-        on
-            described_series.period_id = whole_regional_gpu_models.period_id
-            and described_series.rule_group = whole_regional_gpu_models.rule_group
-            and described_series.gpu_model = whole_regional_gpu_models.gpu_model
-            and described_series.region = whole_regional_gpu_models.region
-
-),
-
 -- The rule that most of the series break names the finding; one of them is shown.
 rule_counts as (
 
@@ -261,11 +85,11 @@ ranked_series as (
             partition by scoped_series.period_id, scoped_series.rule_group, scoped_series.scope
             order by
                 rule_counts.rule_count desc,
-                scoped_series.layer,
-                scoped_series.rule_id,
-                case when scoped_series.pricing_model = 'on_demand' then 0 else 1 end,
-                scoped_series.subject,
-                scoped_series.series_id
+                scoped_series.layer asc,
+                scoped_series.rule_id asc,
+                case when scoped_series.pricing_model = 'on_demand' then 0 else 1 end asc,
+                scoped_series.subject asc,
+                scoped_series.series_id asc
         ) as example_rank
     from scoped_series
     inner join rule_counts
@@ -290,56 +114,82 @@ group_ratios as (
 
 ),
 
-grouped_findings as (
+near_ratios as (
 
     select
-        ranked_series.period_id,
-        ranked_series.rule_group,
-        ranked_series.scope,
-        max(case when ranked_series.example_rank = 1 then ranked_series.rule_id end) as rule_id,
-        max(ranked_series.source) as source,
-        max(ranked_series.dataset) as dataset,
-        max(ranked_series.snapshot_id) as snapshot_id,
-        min(ranked_series.first_seen_at) as first_seen_at,
-        max(ranked_series.last_seen_at) as last_seen_at,
-        max(case when ranked_series.is_open then 1 else 0 end) = 1 as is_open,
-        count(distinct ranked_series.series_id) as series_count,
-        count(distinct ranked_series.region) as region_count,
-        count(distinct ranked_series.price_key) as price_key_count,
-        {%- for column in ["series_id", "price_key", "instance_type", "region", "gpu_model", "pricing_model",
-            "term_months", "payment_option", "provider"] %}
-        case when count(distinct ranked_series.{{ column }}) = 1 then max(ranked_series.{{ column }}) end
-            as {{ column }},
-        {%- endfor %}
-        {%- for column in ["observed", "expected", "ratio", "evidence", "subject"] %}
-        max(case when ranked_series.example_rank = 1 then ranked_series.{{ column }} end) as {{ column }},
-        {%- endfor %}
-        -- One ratio for most of them, or none.
-        case
-            when
-                count(
-                    case
-                        when
-                            abs(ln(cast(ranked_series.slip_ratio as double) / group_ratios.slip_ratio)) <= 0.005
-                            then 1
-                    end
-                )
-                >= 0.6 * count(case when ranked_series.slip_ratio > 0 then 1 end)
-                then max(group_ratios.slip_ratio)
-        end as slip_ratio
+        ranked_series.*,
+        group_ratios.slip_ratio as group_ratio,
+        abs(ln(cast(ranked_series.slip_ratio as double) / group_ratios.slip_ratio)) <= 0.005
+            as is_near_group_ratio
     from ranked_series
     left join group_ratios
         on
             ranked_series.period_id = group_ratios.period_id
             and ranked_series.rule_group = group_ratios.rule_group
             and ranked_series.scope = group_ratios.scope
-    group by ranked_series.period_id, ranked_series.rule_group, ranked_series.scope
+
+),
+
+series_groups as (
+
+    select
+        period_id,
+        rule_group,
+        scope,
+        max(source) as source,
+        max(dataset) as dataset,
+        max(snapshot_id) as snapshot_id,
+        min(first_seen_at) as first_seen_at,
+        max(last_seen_at) as last_seen_at,
+        max(case when is_open then 1 else 0 end) = 1 as is_open,
+        count(distinct series_id) as series_count,
+        count(distinct region) as region_count,
+        count(distinct price_key) as price_key_count,
+        case when count(distinct series_id) = 1 then max(series_id) end as series_id,
+        case when count(distinct price_key) = 1 then max(price_key) end as price_key,
+        case when count(distinct instance_type) = 1 then max(instance_type) end as instance_type,
+        case when count(distinct region) = 1 then max(region) end as region,
+        case when count(distinct gpu_model) = 1 then max(gpu_model) end as gpu_model,
+        case when count(distinct pricing_model) = 1 then max(pricing_model) end as pricing_model,
+        case when count(distinct term_months) = 1 then max(term_months) end as term_months,
+        case when count(distinct payment_option) = 1 then max(payment_option) end as payment_option,
+        case when count(distinct provider) = 1 then max(provider) end as provider,
+        -- One ratio for most of them, or none.
+        case
+            when
+                count(case when is_near_group_ratio then 1 end)
+                >= 0.6 * count(case when slip_ratio > 0 then 1 end)
+                then max(group_ratio)
+        end as slip_ratio
+    from near_ratios
+    group by period_id, rule_group, scope
+
+),
+
+grouped_findings as (
+
+    select
+        series_groups.*,
+        examples.rule_id,
+        examples.observed,
+        examples.expected,
+        examples.ratio,
+        examples.evidence,
+        examples.subject
+    from series_groups
+    inner join ranked_series as examples
+        on
+            series_groups.period_id = examples.period_id
+            and series_groups.rule_group = examples.rule_group
+            and series_groups.scope = examples.scope
+            and examples.example_rank = 1
 
 ),
 
 -- The closest slip: units within 0.5 %, because 720, 730 and 744 hours lie less than 2 % apart, currencies
 -- within the tolerance of their rate. Against a mere reference price, where no earlier price is known, the
--- factor is never exact: the closest unit within 1.5 is named, of those from 20 on, which no price list spans.
+-- factor is never exact: the closest unit within 1.5 is named, of those from 20 on, which no
+-- price list spans.
 explained_findings as (
 
     select
@@ -350,7 +200,8 @@ explained_findings as (
             order by
                 case when slip_factors.is_currency then 1 else 0 end,
                 abs(
-                    ln(coalesce(findings.slip_ratio, cast(findings.ratio as double))) - slip_factors.log_factor
+                    ln(coalesce(findings.slip_ratio, cast(findings.ratio as double)))
+                    - slip_factors.log_factor
                 )
         ) as slip_rank
     from grouped_findings as findings
@@ -443,8 +294,12 @@ gap_findings as (
             coalesce(back.seen_from_at, least(gaps.held_until_at, gaps.last_pull_at))
         ) as last_seen_at,
         min(periods.snapshot_id) as snapshot_id,
-        max(case when gaps.back_period_number is null and gaps.last_pull_at < gaps.held_until_at then 1 else 0 end)
-        = 1 as is_open
+        max(
+            case
+                when gaps.back_period_number is null and gaps.last_pull_at < gaps.held_until_at then 1
+                else 0
+            end
+        ) = 1 as is_open
     from gaps
     inner join periods
         on
@@ -512,24 +367,10 @@ final as (
         last_seen_at,
         is_open,
         snapshot_id,
-        rule_group || '|' || scope || '|' || case when series_count = 1 then max_series_id else '' end
-            as event_key,
+        concat_ws('|', rule_group, scope, series_id) as event_key,
         subject
-    from (
-        select
-            explained_findings.*,
-            coalesce(series_id, '') as max_series_id
-        from explained_findings
-        where slip_rank = 1
-    ) as single_findings
-    {%- for relation, columns in {
-        "slip_findings": {
-            "region_count": "region_count", "region": "region", "expected": "cast(1 as decimal(28, 8))",
-            "ratio": "observed", "slip_cause": "slip_cause", "event_key": "event_key"
-        },
-        "gap_findings": {"region_count": "0", "region": "cast(null as varchar)", "expected": "expected"},
-        "pause_findings": {"region_count": "0", "region": "cast(null as varchar)", "expected": "expected"},
-    }.items() %}
+    from explained_findings
+    where slip_rank = 1
     union all
     select
         rule_id,
@@ -538,28 +379,85 @@ final as (
         cast(null as varchar) as provider,
         cast(null as varchar) as series_id,
         series_count,
-        {{ columns["region_count"] }} as region_count,
+        region_count,
         0 as price_key_count,
         cast(null as varchar) as price_key,
         cast(null as varchar) as instance_type,
-        {{ columns["region"] }} as region,
+        region,
         cast(null as varchar) as gpu_model,
         cast(null as varchar) as pricing_model,
         cast(null as integer) as term_months,
         cast(null as varchar) as payment_option,
         cast(observed as decimal(28, 8)) as observed,
-        cast({{ columns["expected"] }} as decimal(28, 8)) as expected,
-        {{ columns.get("ratio", ratio("observed", "expected")) }} as ratio,
+        cast(1 as decimal(28, 8)) as expected,
+        cast(observed as decimal(28, 8)) as ratio,
         evidence,
-        {{ columns.get("slip_cause", "cast(null as varchar)") }} as slip_cause,
+        slip_cause,
         first_seen_at,
         last_seen_at,
         is_open,
         snapshot_id,
-        {{ columns.get("event_key", "''") }} as event_key,
-        concat_ws(' ', dataset, {{ columns["region"] }}) as subject
-    from {{ relation }}
-    {%- endfor %}
+        event_key,
+        concat_ws(' ', dataset, region) as subject
+    from slip_findings
+    union all
+    select
+        rule_id,
+        source,
+        dataset,
+        cast(null as varchar) as provider,
+        cast(null as varchar) as series_id,
+        series_count,
+        0 as region_count,
+        0 as price_key_count,
+        cast(null as varchar) as price_key,
+        cast(null as varchar) as instance_type,
+        cast(null as varchar) as region,
+        cast(null as varchar) as gpu_model,
+        cast(null as varchar) as pricing_model,
+        cast(null as integer) as term_months,
+        cast(null as varchar) as payment_option,
+        cast(observed as decimal(28, 8)) as observed,
+        cast(expected as decimal(28, 8)) as expected,
+        {{ ratio("observed", "expected") }} as ratio,
+        evidence,
+        cast(null as varchar) as slip_cause,
+        first_seen_at,
+        last_seen_at,
+        is_open,
+        snapshot_id,
+        '' as event_key,
+        dataset as subject
+    from gap_findings
+    union all
+    select
+        rule_id,
+        source,
+        dataset,
+        cast(null as varchar) as provider,
+        cast(null as varchar) as series_id,
+        series_count,
+        0 as region_count,
+        0 as price_key_count,
+        cast(null as varchar) as price_key,
+        cast(null as varchar) as instance_type,
+        cast(null as varchar) as region,
+        cast(null as varchar) as gpu_model,
+        cast(null as varchar) as pricing_model,
+        cast(null as integer) as term_months,
+        cast(null as varchar) as payment_option,
+        cast(observed as decimal(28, 8)) as observed,
+        cast(expected as decimal(28, 8)) as expected,
+        {{ ratio("observed", "expected") }} as ratio,
+        evidence,
+        cast(null as varchar) as slip_cause,
+        first_seen_at,
+        last_seen_at,
+        is_open,
+        snapshot_id,
+        '' as event_key,
+        dataset as subject
+    from pause_findings
 
 )
 

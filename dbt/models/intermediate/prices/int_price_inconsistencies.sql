@@ -1,5 +1,6 @@
--- Offers that contradict others of their snapshot: the same machine elsewhere, the other sizes of its family, or
--- the GPU before it. Where two rows contradict each other, the one that is more unusual by itself is listed.
+-- Offers that contradict others of their snapshot: the same machine elsewhere, the other sizes of its family,
+-- or the GPU before it. Where two rows contradict each other, the one that is more unusual
+-- by itself is listed.
 
 with offers as (
 
@@ -22,8 +23,10 @@ gpu_generation_pairs as (
 limits as (
 
     select
-        max(case when rule_id = 'price_far_from_region_median' then cast(threshold as double) end) as region_times,
-        max(case when rule_id = 'price_unlike_its_family' then cast(threshold as double) end) as family_difference
+        cast(max(case when rule_id = 'price_far_from_region_median' then threshold end) as double)
+            as region_times,
+        cast(max(case when rule_id = 'price_unlike_its_family' then threshold end) as double)
+            as family_difference
     from {{ ref("price_rules") }}
 
 ),

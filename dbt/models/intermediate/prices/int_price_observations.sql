@@ -73,7 +73,8 @@ observations as (
         periods.confirmed_at,
         periods.next_seen_from_at,
         -- The lowest layer names it; every layer before L3 is two characters long.
-        coalesce(offers.price_null_reason, substr(quarantining_findings.layer_and_rule, 3)) as blocking_rule_id
+        coalesce(offers.price_null_reason, substr(quarantining_findings.layer_and_rule, 3))
+            as blocking_rule_id
     from periods
     inner join offers on periods.snapshot_id = offers.snapshot_id
     left join quarantining_findings
@@ -115,7 +116,8 @@ priced_observations as (
             sum(case when is_plausible then 1 else 0 end) over (
                 partition by series_id
                 order by seen_from_at
-                range between unbounded preceding and interval '{{ price_confirmation_hours() }}' hour preceding
+                range between unbounded preceding
+                and interval '{{ price_confirmation_hours() }}' hour preceding
             ),
             0
         ) as older_observation_count

@@ -200,7 +200,7 @@ on_demand_prices as (
         log_deviation as on_demand_deviation,
         row_number() over (
             partition by snapshot_id, price_key, region, operating_system, tenancy, market_tier
-            order by price_usd_per_instance_hour desc, series_id
+            order by price_usd_per_instance_hour desc, series_id asc
         ) as price_rank
     from comparable_offers
     where pricing_model = 'on_demand'

@@ -1,5 +1,5 @@
--- One rule broken by one series over consecutive periods: what single snapshots break (L0 to L2), what history
--- breaks (L3), which accepted prices moved and which are far from other providers'.
+-- One rule broken by one series over consecutive periods: what single snapshots break (L0 to L2), what
+-- history breaks (L3), which accepted prices moved and which are far from other providers'.
 
 with periods as (
 
@@ -155,6 +155,18 @@ held_periods as (
 
 ),
 
+-- A series counts its own sightings: one that is missing for a day and comes back as wrong as before is no new
+-- finding.
+sightings as (
+
+    select
+        period_id,
+        series_id,
+        row_number() over (partition by series_id order by period_number) as sighting_number
+    from observations
+
+),
+
 -- A wrong price in a feed that slipped as a whole is part of that and no finding of its own.
 own_occurrences as (
 
@@ -169,7 +181,8 @@ own_occurrences as (
         periods.seen_from_at,
         periods.seen_until_at,
         periods.next_seen_from_at is null as is_latest,
-        offers.region
+        offers.region,
+        coalesce(sightings.sighting_number, periods.period_number) as sighting_number
     from occurrences
     inner join periods on occurrences.period_id = periods.period_id
     inner join price_rules on occurrences.rule_id = price_rules.rule_id
@@ -177,6 +190,10 @@ own_occurrences as (
         on
             periods.snapshot_id = offers.snapshot_id
             and occurrences.series_id = offers.series_id
+    left join sightings
+        on
+            occurrences.period_id = sightings.period_id
+            and occurrences.series_id = sightings.series_id
     left join held_periods as dataset_holds
         on occurrences.period_id = dataset_holds.period_id and dataset_holds.region is null
     left join held_periods as region_holds
@@ -190,14 +207,22 @@ own_occurrences as (
 
 ),
 
--- Held periods are passed over in counting, so that what stood before a slip is still the same finding after it.
+-- Held periods are passed over in counting, so that what stood before a slip is still the same finding after.
 hold_counts as (
 
     select
         own_occurrences.period_id,
         own_occurrences.region,
         count(distinct held_periods.period_number) as held_count
-    from (select distinct source, dataset, period_id, period_number, region from own_occurrences) as own_occurrences
+    from (
+        select distinct
+            source,
+            dataset,
+            period_id,
+            period_number,
+            region
+        from own_occurrences
+    ) as own_occurrences
     inner join held_periods
         on
             own_occurrences.source = held_periods.source
@@ -216,8 +241,8 @@ keyed_occurrences as (
         own_occurrences.*,
         case
             when own_occurrences.layer in ('L1', 'L2', 'L3') and own_occurrences.severity = 'error'
-                then own_occurrences.period_number - coalesce(hold_counts.held_count, 0)
-            else own_occurrences.period_number
+                then own_occurrences.sighting_number - coalesce(hold_counts.held_count, 0)
+            else own_occurrences.sighting_number
         end as counted_number,
         case when own_occurrences.layer <> 'L2' then own_occurrences.observed end as observed_key,
         case when own_occurrences.layer <> 'L2' then own_occurrences.expected end as expected_key,

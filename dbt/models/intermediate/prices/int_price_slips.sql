@@ -1,6 +1,6 @@
 -- What moves many prices at once: a whole dataset or a whole region by one ratio, or two regions that show
--- each other's prices (int_price_swaps). Such a feed is judged by its level, the product of its common factors: it is held
--- while the level is off the trusted one.
+-- each other's prices (int_price_swaps). Such a feed is judged by its level, the product of its common
+-- factors: it is held while the level is off the trusted one.
 
 with recursive
 

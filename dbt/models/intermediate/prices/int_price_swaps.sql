@@ -43,8 +43,8 @@ moved_region_steps as (
 
 ),
 
--- Pairs of regions with the offers that moved in either: where regions cost the same by nature, the offers that
--- stood still say nothing.
+-- Pairs of regions with the offers that moved in either: where regions cost the same by nature, the offers
+-- that stood still say nothing.
 pairs as (
 
     select

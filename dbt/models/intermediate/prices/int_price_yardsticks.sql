@@ -217,8 +217,8 @@ final as (
         {{ ratio("comparable_offers.price_usd", "region_medians.region_median_usd") }} as region_ratio,
         cast(family_ratios.family_median_usd as decimal(18, 8)) as family_median_usd,
         {{ ratio("comparable_offers.gpu_price_usd", "family_ratios.family_median_usd") }} as family_ratio,
-        -- How unusual the price is by itself, to tell which of two that contradict each other is wrong: against
-        -- the other regions, else against the mere reference of the GPU.
+        -- How unusual the price is by itself, to tell which of two that contradict each other is wrong:
+        -- against the other regions, else against the mere reference of the GPU.
         cast(
             coalesce(
                 ln(comparable_offers.price_usd / region_medians.region_median_usd),
