@@ -155,8 +155,8 @@ held_periods as (
 
 ),
 
--- A series counts its own sightings: one that is missing for a day and comes back as wrong as before is no new
--- finding.
+-- A series counts its own sightings: one that is missing for a day and comes back as wrong as before is no
+-- new finding.
 sightings as (
 
     select
