@@ -42,6 +42,7 @@ bench: .venv/.dev  ## Benchmarks: ratios against a bare scan and against pandas 
 	$(BIN)/python benchmarks/litellm_jsonl.py
 	$(BIN)/python benchmarks/aws_offer.py
 	$(BIN)/python benchmarks/daily_run.py
+	$(BIN)/python benchmarks/usage_history.py
 
 clean:  ## Remove what was built; data/ stays
 	rm -rf .venv dbt/target dbt/logs .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,4 +1,4 @@
-"""The command line: `inference-ledger run | replay | check-config | query | dev`.
+"""The command line: `inference-ledger run | replay | check-config | query | dev | backtest-price-checks`.
 
 Errors a user can act on are printed as sentences, without a traceback. Exit codes: 0 published, 1 nothing could be
 published (or the command failed), 2 wrong usage or a wrong ledger.yaml.
@@ -272,6 +272,45 @@ def query(
     _print_rows(columns, [[_cell(value) for value in row] for row in rows[:limit]])
     if len(rows) > limit:
         out.print(f"… more rows; raise --limit (now {limit})")
+
+
+@app.command("backtest-price-checks")
+def backtest_price_checks(
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", help="Price history, Parquet or CSV.  [default: the shared sample]"),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Rows known to be wrong.  [default: labelled_wrong_prices*.csv* beside it]"),
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", help="Faults injected per kind; 0 for none.", min=0)] = 50,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed injects the same faults.")] = 1,
+) -> None:
+    """Replay a price history through gate and price rules, then break it on purpose: what is found, what is not."""
+    from orchestration.price_backtest import HistoryError, backtest_history, report_history, report_trials, run_trials
+
+    path = history or PROJECT_ROOT.parent / "shared" / "samples" / "anomaly" / "gpu_price_history.parquet"
+    if not path.is_file():
+        _fail(f"no price history at {path}; give one with --history", code=2)
+    if labels is not None and not labels.is_file():
+        _fail(f"no file {labels}", code=2)
+    known = labels or next(iter(sorted(path.parent.glob("labelled_wrong_prices*.csv*"))), None)
+    try:
+        for line in report_history(backtest_history(path, known)):
+            out.print(line, markup=False, soft_wrap=True)
+        if trials:
+            done = run_trials(
+                path,
+                known,
+                trials=trials,
+                seed=seed,
+                progress=lambda count, total: err.print(f"  trial {count} of {total}", markup=False),
+            )
+            for line in report_trials(*done, seed=seed):
+                out.print(line, markup=False, soft_wrap=True)
+    except HistoryError as error:
+        _fail(str(error))
 
 
 @app.command()

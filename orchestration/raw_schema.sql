@@ -38,7 +38,7 @@ create table if not exists raw.price_records (
     gpu_memory_gb_raw decimal(18, 6),
     pricing_model_raw varchar not null,        -- OnDemand, Reserved, Consumption, Spot, SavingsPlan, secure, community ...
     term_raw varchar,                          -- 1yr, 3yr, 1 Year, 3 Years
-    offering_class_raw varchar,                -- AWS standard / convertible
+    offering_class_raw varchar,                -- AWS standard / convertible, a market's median
     payment_option_raw varchar,                -- No Upfront, Partial Upfront, All Upfront
     operating_system_raw varchar,
     tenancy_raw varchar,
@@ -191,5 +191,12 @@ create table if not exists raw.ledger_run (
     window_start_date date not null            -- first UTC day whose usage is rebuilt by this run
 );
 
--- UTC days whose usage rows changed since the marts were last published; a run killed in between finds them here.
+-- One row: digest of the seeds, models and macros that built the published marts. Incremental tables hold what older SQL and
+-- seeds made of the past; with other ones they are built anew, once.
+create table if not exists raw.published_transform (
+    digest varchar not null
+);
+
+-- UTC days whose usage rows changed since the marts were last published; a run killed in between finds them here. The
+-- first day of all usage where the routes of ledger.yaml changed.
 create table if not exists raw.pending_usage_days (usage_date date not null);

@@ -32,7 +32,9 @@ UTF8_MARK = b"\xef\xbb\xbf"
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_TOKENS_PER_REQUEST = 100_000_000
 MAX_COUNTER = 1e15  # a replica at a million tokens a second gets here after thirty years
-MAX_CALL_DAYS = 1  # a call that ends later than this after its start has a wrong clock, not a long answer
+# A call that ends later than this after its start has a wrong clock, not a long answer. int_gateway_activity__hourly
+# reads calls from this long before the run's window.
+MAX_CALL_DAYS = 1
 
 # Series kept from a /metrics page (reference: vLLM 0.6 to 0.33). Everything else on the page is passed over.
 VLLM_COUNTERS = (

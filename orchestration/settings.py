@@ -355,7 +355,9 @@ class Settings:
         return SourceOptions(regions=section.regions, base_url=section.base_url, api_key=self._api_key(name))
 
     def why_skipped(self, name: str) -> str | None:
-        """Why source `name` cannot be asked although the ledger lists it: it needs a key, and there is none."""
+        """Why source `name` cannot be asked although the ledger lists it: a key, or what else it needs, is missing."""
+        if lacking := PRICE_SOURCES[name].unready():
+            return f"skipped: {lacking}"
         if PRICE_SOURCES[name].key is not KeyUse.REQUIRED or self._api_key(name):
             return None
         return f"skipped: it needs an API key; set {self._api_key_env(name)}"
@@ -446,6 +448,18 @@ def apply_environment(settings: Settings) -> None:
     if not (home / "dagster.yaml").exists():
         quiet = "telemetry: {enabled: false}\nnux: {enabled: false}\nfreshness: {enabled: true}\n"
         (home / "dagster.yaml").write_text(quiet)
+
+
+def dbt_environment(warehouse: Path, work_dir: Path) -> dict[str, str]:
+    """The environment of a dbt command on a warehouse of its own, with its artifacts in `work_dir`."""
+    put_own_commands_first()
+    return {
+        **os.environ,
+        WAREHOUSE_ENV: str(warehouse),
+        "DBT_TARGET_PATH": str(work_dir / "target"),
+        "DBT_LOG_PATH": str(work_dir / "logs"),
+        "DO_NOT_TRACK": "1",
+    }
 
 
 def put_own_commands_first() -> None:

@@ -7,6 +7,7 @@ landing, logs and ledger.yaml; a sidecar manifest tells when it has lost somethi
 without a word), and then it is set aside and filled again.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ import duckdb
 from orchestration.expectations import PRICE_RULES, RATE_RULES, USAGE_RULES, Rule, check_batch, failing_rows
 from orchestration.seeds import ANY_CURRENCY, REPORTING_CURRENCY
 from orchestration.serving_logs import (
+    Discovery,
     KnownFile,
     LogFile,
     UnreadableFile,
@@ -467,38 +469,65 @@ def _rate_frame(con: duckdb.DuckDBPyConnection, parsed: ParsedRates) -> "pd.Data
     ).df()
 
 
+def price_measures(records: str, currency: str) -> str:
+    """A query with one row per snapshot of the relation `records`: the counts and extremes that the gate looks at.
+
+    Args:
+        records: name of a relation of the columns of raw.price_records.
+        currency: in which the source states its prices; `any` where each record may say its own.
+    """
+    is_foreign = "false" if currency == ANY_CURRENCY else f"price_currency <> '{currency}'"
+    return f"""
+        with repeated as (
+            select snapshot_id, count(*) as repeated_key_count
+            from (
+                select snapshot_id from {records}
+                group by
+                    snapshot_id, sku_id, offer_id, region_raw, zone_raw, pricing_model_raw, term_raw,
+                    payment_option_raw, price_unit_raw
+                having count(distinct price_amount) > 1
+            ) as repeated_keys
+            group by snapshot_id
+        )
+        select
+            snapshot_id,
+            cast(count(*) as double) as record_count,
+            cast(count(*) filter ({is_foreign}) as double) as foreign_currency_count,
+            cast(coalesce(max(repeated_key_count), 0) as double) as repeated_key_count,
+            cast(max(price_amount) as double) as max_price_amount
+        from {records}
+        left join repeated using (snapshot_id)
+        group by snapshot_id
+    """
+
+
 def _price_frame(
     con: duckdb.DuckDBPyConnection, entry: LandedEntry, parsed: ParsedSnapshot, currency: str
 ) -> "pd.DataFrame":
     """The snapshot in one row of counts and extremes, for the gate."""
     rejected = len(parsed.rejections)
     return con.execute(
-        """
+        f"""
         with previous as (
             select record_count from raw.source_fetches
             where source = $source and dataset = $dataset and outcome = 'loaded' and fetched_at < $fetched_at
             order by fetched_at desc limit 1
-        ),
-        repeated as (
-            select 1 from staged_price_records
-            group by
-                sku_id, offer_id, region_raw, zone_raw, pricing_model_raw, term_raw, payment_option_raw, price_unit_raw
-            having count(distinct price_amount) > 1
         )
         select
             $source as source,
-            cast(count(*) as double) as record_count,
+            coalesce(measures.record_count, 0) as record_count,
             cast((select record_count from previous) as double) as previous_count,
-            count(*) / nullif((select record_count from previous), 0)::double as share_of_previous,
+            coalesce(measures.record_count, 0) / nullif((select record_count from previous), 0)::double
+                as share_of_previous,
             cast($rejected as double) as rejected_count,
-            $rejected / nullif(count(*) + $rejected, 0)::double as rejected_share,
+            $rejected / nullif(coalesce(measures.record_count, 0) + $rejected, 0)::double as rejected_share,
             $currency as currency,
-            cast(count(*) filter (price_currency <> $currency and $currency <> $any) as double)
-                as foreign_currency_count,
-            cast((select count(*) from repeated) as double) as repeated_key_count,
-            cast(max(price_amount) as double) as max_price_amount,
+            coalesce(measures.foreign_currency_count, 0) as foreign_currency_count,
+            coalesce(measures.repeated_key_count, 0) as repeated_key_count,
+            measures.max_price_amount,
             $top_reason as top_reason
-        from staged_price_records
+        from (select 1) as one
+        left join ({price_measures("staged_price_records", currency)}) as measures on true
         """,
         {
             "source": entry.source,
@@ -507,7 +536,6 @@ def _price_frame(
             "rejected": rejected,
             "top_reason": _top_reason(parsed.rejections),
             "currency": currency,
-            "any": ANY_CURRENCY,
         },
     ).df()
 
@@ -547,7 +575,7 @@ def load_usage(
             [source.name],
         ).fetchall()
     }
-    found = discover(source, settings, known)
+    found = _first_come(con, source, settings, discover(source, settings, known))
     failures: list[str] = []
     if found.changed and not _load_clean(con, source, found.changed, now):
         failures = _load_with_rejects(con, source, found.changed, now, work_dir)
@@ -583,6 +611,24 @@ def load_usage(
         refused_file_count=int(totals[3]) + len(found.unreadable),
         failures=failures,
         problems=problems,
+    )
+
+
+def _first_come(con: duckdb.DuckDBPyConnection, source: UsageSource, settings: Settings, found: Discovery) -> Discovery:
+    """A file that another source of the ledger has read stays with it: read by both, its tokens would count twice."""
+    others = [other.name for other in settings.ledger.usage if other.name != source.name]
+    taken = {
+        row[0]
+        for row in con.execute(
+            "select file_path from raw.usage_files where source_name in (select unnest(?)) and status <> 'refused'",
+            [others],
+        ).fetchall()
+    }
+    doubled = [UnreadableFile(file.path, "read_by_another_source") for file in found.changed if str(file.path) in taken]
+    return Discovery(
+        [file for file in found.changed if str(file.path) not in taken],
+        [*found.unreadable, *doubled],
+        found.unchanged_count,
     )
 
 
@@ -710,6 +756,9 @@ def _replace_unreadable(
 def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_listed: Sequence[str] = ()) -> None:
     """Replaces the four `raw.ledger_*` tables that mirror ledger.yaml.
 
+    Where usage goes to other deployments than before, all of it waits to be rebuilt: incremental models hold hours by
+    deployment.
+
     Args:
         con: from `Warehouse.connect`.
         settings: from `load_settings`.
@@ -717,6 +766,7 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
     """
     ledger = settings.ledger
     with _transaction(con):
+        routes_before = _usage_routes(con)
         for table in (
             "ledger_deployments",
             "ledger_commitments",
@@ -766,6 +816,18 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
                     "insert into raw.ledger_usage_routes values (?, ?, ?, ?)",
                     [source.name, source.kind, model, deployment],
                 )
+        if _usage_routes(con) != routes_before:
+            con.execute(
+                """
+                insert into raw.pending_usage_days
+                select min(usage_date) from (
+                    select min(usage_date) as usage_date from raw.vllm_samples
+                    union all
+                    select min(usage_date) as usage_date from raw.litellm_requests
+                )
+                having count(usage_date) > 0
+                """
+            )
         for name, section in ledger.prices.sources.items():
             con.execute(
                 "insert into raw.ledger_price_sources values (?, ?, ?)",
@@ -777,11 +839,15 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
             )
 
 
+def _usage_routes(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
+    return set(con.execute("select * from raw.ledger_usage_routes").fetchall())
+
+
 def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: datetime, as_of_date: date) -> date:
     """Writes the one row of `raw.ledger_run` and returns the first day to rebuild.
 
     That is the earliest of: three days ending with `as_of_date`, every day whose rows changed since the last published
-    run, and where the last run left off.
+    run (all days, where the routes changed), and where the last run left off.
     """
     earliest: date | None = _scalar(con, "select min(usage_date) from raw.pending_usage_days")
     last: date | None = _scalar(con, "select min(as_of_date) from raw.ledger_run")
@@ -795,6 +861,23 @@ def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: dateti
     return window_start
 
 
-def clear_pending_days(con: duckdb.DuckDBPyConnection) -> None:
-    """Called once the marts of this run are published: the changed days are in them."""
-    con.execute("delete from raw.pending_usage_days")
+def transform_digest(dbt_dir: Path) -> str:
+    """SHA-256 over names and contents of all seeds, models and macros of a dbt project."""
+    digest = hashlib.sha256()
+    for path in sorted(path for part in ("seeds", "models", "macros") for path in (dbt_dir / part).rglob("*.*")):
+        digest.update(f"{path.relative_to(dbt_dir)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def is_transform_changed(con: duckdb.DuckDBPyConnection, digest: str) -> bool:
+    """Whether the published marts were built by other SQL or seeds, or none are published."""
+    published: str | None = _scalar(con, "select max(digest) from raw.published_transform")
+    return published != digest
+
+
+def note_published(con: duckdb.DuckDBPyConnection, digest: str) -> None:
+    """Called once the marts of this run are published: the changed days are in them, and so is this SQL."""
+    with _transaction(con):
+        con.execute("delete from raw.pending_usage_days")
+        con.execute("delete from raw.published_transform")
+        con.execute("insert into raw.published_transform values (?)", [digest])

@@ -200,8 +200,16 @@ def optional_text(row: Mapping[str, object], field: str) -> str | None:
     return value
 
 
-def price(value: object, *, field: str, zero_allowed: bool = False) -> Decimal:
+def price(value: object, *, field: str, zero_allowed: bool = False, factor: Decimal = Decimal(1)) -> Decimal:
     """Return a price read from a JSON number or a decimal string.
+
+    Args:
+        value: as the source states it.
+        field: what rejections call it.
+        zero_allowed: zero is an amount here, as in the recurring part of a commitment paid upfront.
+        factor: what turns the stated unit into whole currency units per hour: 0.01 for cents. The product is rounded to
+            the twelve decimals of the raw table, because a price per minute is often a binary float, such as
+            16.583333333333332 cents for 9.95 an hour.
 
     Raises:
         RejectedValueError: absent, not a number, not finite, not positive, or not exactly storable.
@@ -209,6 +217,8 @@ def price(value: object, *, field: str, zero_allowed: bool = False) -> Decimal:
     if value is None or value == "":
         raise RejectedValueError(Reason.MISSING_FIELD, field=field)
     amount = _decimal(value, field=field)
+    if factor != 1 and amount.is_finite() and abs(amount) < _PRICE_LIMIT:
+        amount = _WIDE.multiply(amount, factor).quantize(_PRICE_STEP, context=_WIDE)
     _check_amount(amount, field=field)
     if amount == 0 and not zero_allowed:
         raise RejectedValueError(Reason.PRICE_NOT_POSITIVE, field=field, value=value)

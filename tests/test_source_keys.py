@@ -16,6 +16,7 @@ from orchestration.price_feeds import pull_live
 from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import Warehouse, write_ledger
 from scrapers.landing import Landing
+from scrapers.prices.aws_spot import has_credentials
 from scrapers.prices.base import KeyUse
 from scrapers.prices.registry import PRICE_SOURCES
 from tests.fault_server import FaultServer
@@ -27,9 +28,15 @@ Load = Callable[[str], Settings]
 
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Settings of a ledger with these price sources, in an environment without any key."""
+    """Settings of a ledger with these price sources, in an environment without any key or credentials."""
     for source in PRICE_SOURCES.values():
         monkeypatch.delenv(source.api_key_env or "", raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "absent"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    has_credentials.cache_clear()
 
     def write(sources: str) -> Settings:
         (tmp_path / "ledger.yaml").write_text(f"prices: {{sources: {{{sources}}}}}\n", encoding="utf-8")
@@ -50,12 +57,32 @@ def needs_key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", sorted(PRICE_SOURCES))
 def test_only_a_source_that_needs_a_key_is_skipped(name: str, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(f"{name}: ")
+    if lacking := PRICE_SOURCES[name].unready():
+        assert settings.skipped_price_sources() == {name: f"skipped: {lacking}"}
+        assert pull_live(settings, name, now=NOW) == []
+        return
     env = PRICE_SOURCES[name].api_key_env
     if PRICE_SOURCES[name].key is KeyUse.REQUIRED:
         assert settings.skipped_price_sources() == {name: f"skipped: it needs an API key; set {env}"}
         assert pull_live(settings, name, now=NOW) == []
         monkeypatch.setenv(str(env), "canary")
     assert settings.skipped_price_sources() == {}
+
+
+def test_a_source_without_credentials_is_skipped(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load("aws_spot: , aws: ")
+    why = "skipped: it needs AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    assert settings.skipped_price_sources() == {"aws_spot": why}
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTNOTREAL00000")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a made up secret")
+    has_credentials.cache_clear()
+    assert settings.skipped_price_sources() == {}
+
+
+def test_a_source_without_its_extra_is_skipped(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scrapers.prices.aws_spot.find_spec", lambda _: None)
+    why = "skipped: it needs boto3; install it, or this package with its extra aws"
+    assert load("aws_spot: , aws: ").skipped_price_sources() == {"aws_spot": why}
 
 
 @pytest.mark.usefixtures("needs_key")

@@ -14,7 +14,7 @@ import pytest
 
 from orchestration.serving_logs import scrape_time
 from orchestration.settings import Settings, load_settings
-from orchestration.warehouse import UsageResult, Warehouse, load_usage, write_run
+from orchestration.warehouse import UsageResult, Warehouse, load_usage, note_published, write_ledger, write_run
 
 NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
 CANARY = "CANARY-7f3a"
@@ -302,6 +302,26 @@ def test_two_logs_that_only_begin_alike_are_both_kept(tmp_path: Path) -> None:
         assert rows(settings, "select count(distinct request_id) from raw.litellm_requests") == [(4,)]
 
 
+def test_a_file_that_two_sources_name_is_read_by_the_first(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(lines(payload(1)), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text(lines(payload(2)), encoding="utf-8")
+    text = ledger_text("litellm", "a*.jsonl") + "  - {name: all, kind: litellm, path: '*.jsonl', deployment: d}\n"
+    (tmp_path / "ledger.yaml").write_text(text, encoding="utf-8")
+    settings = load_settings(tmp_path / "ledger.yaml", tmp_path / "data")
+    for _ in range(2):
+        with Warehouse(settings.warehouse_path).connect() as con:
+            first, second = (
+                load_usage(con, source, settings, now=NOW, work_dir=tmp_path / "tmp")
+                for source in settings.ledger.usage
+            )
+        assert first.problems == []
+        assert second.problems == [f"all: {tmp_path}/a.jsonl was not read: read_by_another_source"]
+    assert rows(settings, "select source_name, count(*) from raw.litellm_requests group by 1 order by 1") == [
+        ("all", 1),
+        ("src", 1),
+    ]
+
+
 def test_a_renamed_folder_of_scrapes_counts_once(tmp_path: Path) -> None:
     folder = tmp_path / "replica-0"
     folder.mkdir()
@@ -455,3 +475,34 @@ def test_changed_days_wait_until_they_are_published(tmp_path: Path) -> None:
         # After an earlier day was asked for, the way back to today is rebuilt.
         assert write_run(con, run_id="3", started_at=NOW, as_of_date=date(2026, 11, 10)) == date(2026, 11, 8)
         assert write_run(con, run_id="4", started_at=NOW, as_of_date=as_of) == date(2026, 11, 8)
+
+
+def test_other_routes_rebuild_all_usage_and_the_same_ones_do_not(tmp_path: Path) -> None:
+    """Incremental models hold hours by deployment."""
+    old = payload(1, startTime=datetime(2026, 10, 3, 12, tzinfo=UTC).timestamp())
+    (tmp_path / "a.jsonl").write_text(lines(old, payload(2)), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    with Warehouse(settings.warehouse_path).connect() as con:
+        write_ledger(con, settings)
+        assert con.execute("select * from raw.pending_usage_days").fetchall() == []  # no usage yet
+    load(settings)
+    ledger_path = tmp_path / "ledger.yaml"
+    text = ledger_path.read_text(encoding="utf-8")
+    rerouted = text.replace("deployment: d}\n", "deployments: {qwen3-32b: d}}\n")
+    assert rerouted != text
+    as_of = date(2026, 11, 23)
+    for content, window_start in (
+        (text, date(2026, 11, 21)),
+        (text.replace("replicas: 1", "replicas: 2"), date(2026, 11, 21)),  # the same routes
+        (rerouted, date(2026, 10, 2)),
+        (rerouted, date(2026, 11, 21)),
+        (text, date(2026, 10, 2)),
+    ):
+        ledger_path.write_text(content, encoding="utf-8")
+        with Warehouse(settings.warehouse_path).connect() as con:
+            note_published(con, "digest")
+            write_ledger(con, load_settings(ledger_path, settings.data_dir))
+            assert write_run(con, run_id="r", started_at=NOW, as_of_date=as_of) == window_start
+            # A run killed before it published: the next one finds the same routes, and the day still waiting.
+            write_ledger(con, load_settings(ledger_path, settings.data_dir))
+            assert write_run(con, run_id="r", started_at=NOW, as_of_date=as_of) == window_start

@@ -11,10 +11,19 @@ from typing import Any
 import duckdb
 import pytest
 
+from orchestration import price_feeds
 from orchestration import warehouse as warehouse_module
 from orchestration.price_feeds import land_bundled, land_replay, load_landed
 from orchestration.settings import Settings, load_settings
-from orchestration.warehouse import LoadResult, Warehouse, WarehouseLockedError, WarehouseUnusableError
+from orchestration.warehouse import (
+    LoadResult,
+    Warehouse,
+    WarehouseLockedError,
+    WarehouseUnusableError,
+    is_transform_changed,
+    note_published,
+    transform_digest,
+)
 from scrapers.landing import Landing
 
 DAY = datetime(2026, 10, 1, 6, tzinfo=UTC)
@@ -105,6 +114,14 @@ def test_answer_in_another_currency_is_refused(settings: Settings) -> None:
     assert rows(settings, "select reason, sum(occurrences) from raw.rejected_records group by 1") == [
         ("currency_not_usd", 2)
     ]
+
+
+def test_each_source_is_held_to_its_own_currency(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that declares euros may not publish dollars."""
+    monkeypatch.setattr(price_feeds, "declared_currency", lambda source: "EUR")
+    result = replay(settings, oci_answer({"B109479": 3.5}), DAY)
+    assert result.outcome == "refused"
+    assert result.message == "oci products has prices in another currency than EUR"
 
 
 @pytest.mark.parametrize("price", [0, -1, "NaN", "free", None])
@@ -267,3 +284,25 @@ def test_a_long_lock_ends_in_a_sentence(settings: Settings, holder: Any, monkeyp
     ):
         pass
     assert not (settings.data_dir / "quarantine").exists()
+
+
+def test_other_seeds_or_sql_build_the_past_anew(tmp_path: Path) -> None:
+    project = tmp_path / "dbt"
+    for part in ("seeds", "models", "macros"):
+        (project / part / "room").mkdir(parents=True)
+    (project / "seeds" / "rates.csv").write_text("a\n1\n")
+    digest = transform_digest(project)
+    with Warehouse(tmp_path / "w.duckdb").connect() as con:
+        assert is_transform_changed(con, digest)  # nothing published yet
+        note_published(con, digest)
+        assert not is_transform_changed(con, digest)
+        (project / "target").mkdir()
+        (project / "target" / "made.sql").write_text("select 1")
+        assert transform_digest(project) == digest
+        (project / "models" / "room" / "m.sql").write_text("select 1")
+        changed = transform_digest(project)
+        assert is_transform_changed(con, changed)
+        note_published(con, changed)
+        assert is_transform_changed(con, digest)
+        (project / "models" / "room" / "m.sql").rename(project / "models" / "room" / "n.sql")
+        assert transform_digest(project) not in (digest, changed)

@@ -1,20 +1,34 @@
-{#- First instant whose usage this run rebuilds, as a scalar subquery. -#}
-{% macro window_start_at() -%}
-    (select run.window_start_at from {{ ref("stg_ledger__run") }} as run)
+{#-
+First instant whose usage this run rebuilds, or so many hours before it, as a scalar subquery. Compare a plain column of
+a table with it: engines then skip what is older (DuckDB passes the value on to the scan, but not below a window
+function), and a run costs the same after a year as after a week.
+-#}
+{% macro window_start_at(look_back_hours=0) -%}
+    (select {{ plus_hours("run.window_start_at", -look_back_hours) }} from {{ ref("stg_ledger__run") }} as run)
 {%- endmacro %}
 
 {#-
 Incremental strategy `replace_window`: everything from the start of the run's window on is deleted and written anew, so a
 record that disappeared upstream disappears here too, and any order of re-runs gives the same table. The model states in
-`meta.window_column` which instant the window is about and selects only rows inside the window.
+`meta.window_column` which instant the window is about and selects only rows inside the window. Where a record can change
+rows about an earlier time, `meta.window_look_back_hours` says how much earlier.
 -#}
 {% macro get_incremental_replace_window_sql(arg_dict) -%}
     {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
+    {%- set meta = config.get("meta") -%}
     delete from {{ arg_dict["target_relation"] }}
-    where {{ config.get("meta")["window_column"] }} >= {{ window_start_at() }};
+    where {{ meta["window_column"] }} >= {{ window_start_at(meta.get("window_look_back_hours", 0)) }};
 
     insert into {{ arg_dict["target_relation"] }} ({{ columns }})
     select {{ columns }} from {{ arg_dict["temp_relation"] }}
+{%- endmacro %}
+
+{#-
+How far back a scrape looks for the one before it. An increase belongs to the middle of the time between the two: at most
+half as many hours before the scrape.
+-#}
+{% macro scrape_look_back_hours() -%}
+    {{ return(168) }}
 {%- endmacro %}
 
 {#-

@@ -1,23 +1,90 @@
--- Up to the last day of the run, every gateway call is in an hour of a deployment or listed as unmapped.
-with calls as (
+-- In the days the run rebuilds, every row of a gateway's log is a call, counted once, or a dropped copy of
+-- one. Up to the last day of the run, every call is in an hour of its deployment or listed as unmapped.
+with gateway_usage as (
 
-    select count(*) as call_count
-    from {{ ref("stg_litellm__requests") }} as requests
-    inner join {{ ref("stg_ledger__run") }} as run on requests.usage_date <= run.as_of_date
+    select * from {{ ref("int_gateway_usage__hourly") }}
 
 ),
 
+routes as (
+
+    select * from {{ ref("int_usage_routes__resolved") }}
+
+),
+
+requests as (
+
+    select
+        source_name,
+        usage_date,
+        request_id,
+        call_id,
+        count(*) as row_count
+    from {{ ref("stg_litellm__requests") }}
+    where started_at >= {{ window_start_at() }}
+    group by source_name, usage_date, request_id, call_id
+
+),
+
+logged as (
+
+    select
+        count(*) as call_count,
+        coalesce(sum(row_count), 0) as row_count
+    from requests
+
+),
+
+counted as (
+
+    select
+        coalesce(sum(call_count), 0) as call_count,
+        coalesce(sum(call_count + dropped_duplicate_count), 0) as row_count
+    from gateway_usage
+    where usage_hour_at >= {{ window_start_at() }}
+
+),
+
+calls as (
+
+    select
+        routes.deployment,
+        gateway_usage.usage_hour_at,
+        sum(gateway_usage.call_count) as call_count,
+        sum(gateway_usage.request_count) as request_count
+    from gateway_usage
+    inner join {{ ref("stg_ledger__run") }} as run on gateway_usage.usage_hour_at < run.as_of_end_at
+    left join routes
+        on
+            gateway_usage.source_name = routes.source_name
+            and gateway_usage.model_group = routes.model_group
+            and gateway_usage.model = routes.model
+    group by routes.deployment, gateway_usage.usage_hour_at
+
+),
+
+-- In an hour in which engine counters speak for the deployment, they count its requests.
 mapped as (
 
-    select coalesce(sum(gateway_usage.call_count), 0) as call_count
-    from {{ ref("int_gateway_usage__hourly") }} as gateway_usage
-    inner join {{ ref("stg_ledger__run") }} as run on gateway_usage.usage_hour_at < run.as_of_end_at
+    select coalesce(sum(calls.call_count), 0) as call_count
+    from calls
+    inner join {{ ref("int_usage__hourly") }} as usage_hours
+        on
+            calls.deployment = usage_hours.deployment
+            and calls.usage_hour_at = usage_hours.usage_hour_at
+    where usage_hours.usage_basis = 'engine_counters' or usage_hours.request_count = calls.request_count
+
+),
+
+all_calls as (
+
+    select coalesce(sum(call_count), 0) as call_count from calls
 
 ),
 
 gateways as (
 
-    select distinct source_name from {{ ref("stg_litellm__requests") }}
+    select distinct source_name from gateway_usage
 
 ),
 
@@ -30,10 +97,20 @@ unmapped as (
 )
 
 select
-    calls.call_count,
-    mapped.call_count as mapped_call_count,
-    unmapped.call_count as unmapped_call_count
-from calls
+    'in the log' as compared,
+    logged.row_count as expected_count,
+    counted.row_count as found_count
+from logged
+cross join counted
+where logged.row_count <> counted.row_count or logged.call_count <> counted.call_count
+
+union all
+
+select
+    'of a deployment or unmapped' as compared,
+    all_calls.call_count as expected_count,
+    mapped.call_count + unmapped.call_count as found_count
+from all_calls
 cross join mapped
 cross join unmapped
-where calls.call_count <> mapped.call_count + unmapped.call_count
+where all_calls.call_count <> mapped.call_count + unmapped.call_count

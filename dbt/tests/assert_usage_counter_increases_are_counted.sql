@@ -1,27 +1,61 @@
--- Every prompt or output token that a counter increased by, up to the last day of the run, is in the costs of
--- its deployment's hour; where the ledger lists no GPU, in the hourly usage; without a route, in the unmapped
--- usage. Only hours in which no replica exposes one of the two classes are left out: their total is unknown.
-with deltas as (
+-- In the hours the run rebuilds, every prompt or output token that a counter increased by is in its hour. Up
+-- to the last day of the run, it is in the costs of its deployment's hour; where the ledger lists no GPU, in
+-- the hourly usage; without a route, in the unmapped usage. Only hours in which no replica exposes one of the
+-- two classes are left out: their total is unknown.
+{%- set look_back_hours = scrape_look_back_hours() // 2 %}
+with hourly_increases as (
 
     select
-        counter_deltas.*,
-        routes.deployment
-    from {{ ref("int_counter_deltas") }} as counter_deltas
+        increases.*,
+        routes.deployment,
+        coalesce(increases.prompt_tokens, 0) + coalesce(increases.output_tokens, 0) as tokens
+    from {{ ref("int_counter_increases__hourly") }} as increases
     left join {{ ref("int_usage_routes__resolved") }} as routes
         on
-            counter_deltas.source_name = routes.source_name
-            and counter_deltas.model_name = routes.model
+            increases.source_name = routes.source_name
+            and increases.model_name = routes.model
             and routes.model_group = ''
-    where counter_deltas.usage_metric in ('prompt_tokens', 'output_tokens')
+
+),
+
+scraped as (
+
+    select
+        source_name,
+        model_name,
+        replica_key,
+        usage_hour_at,
+        sum(delta) as tokens
+    from {{ ref("int_counter_deltas") }}
+    where
+        scraped_at >= {{ window_start_at(look_back_hours) }}
+        and usage_hour_at >= {{ window_start_at(look_back_hours) }}
+        and usage_metric in ('prompt_tokens', 'output_tokens')
+    group by source_name, model_name, replica_key, usage_hour_at
+
+),
+
+scraped_hours as (
+
+    select
+        scraped.source_name,
+        scraped.tokens,
+        hourly_increases.tokens as counted_tokens
+    from scraped
+    left join hourly_increases
+        on
+            scraped.source_name = hourly_increases.source_name
+            and scraped.model_name = hourly_increases.model_name
+            and scraped.replica_key = hourly_increases.replica_key
+            and scraped.usage_hour_at = hourly_increases.usage_hour_at
 
 ),
 
 increases as (
 
-    select deltas.*
-    from deltas
-    inner join {{ ref("stg_ledger__run") }} as run on deltas.usage_hour_at < run.as_of_end_at
-    where deltas.delta is not null
+    select hourly_increases.*
+    from hourly_increases
+    inner join {{ ref("stg_ledger__run") }} as run on hourly_increases.usage_hour_at < run.as_of_end_at
 
 ),
 
@@ -31,9 +65,9 @@ replica_classes as (
         deployment,
         source_name,
         replica_key,
-        max(case when usage_metric = 'prompt_tokens' then 1 else 0 end) as has_prompt_tokens,
-        max(case when usage_metric = 'output_tokens' then 1 else 0 end) as has_output_tokens
-    from deltas
+        max(case when has_prompt_tokens then 1 else 0 end) as has_prompt_tokens,
+        max(case when has_output_tokens then 1 else 0 end) as has_output_tokens
+    from hourly_increases
     group by deployment, source_name, replica_key
 
 ),
@@ -43,13 +77,14 @@ increased_hours as (
     select
         increases.deployment,
         increases.usage_hour_at,
-        sum(increases.delta) as tokens
+        sum(increases.tokens) as tokens
     from increases
     inner join replica_classes
         on
             increases.deployment = replica_classes.deployment
             and increases.source_name = replica_classes.source_name
             and increases.replica_key = replica_classes.replica_key
+    where increases.window_count > 0
     group by increases.deployment, increases.usage_hour_at
     having max(replica_classes.has_prompt_tokens) = 1 and max(replica_classes.has_output_tokens) = 1
 
@@ -103,7 +138,7 @@ unrouted as (
     select
         increases.source_name,
         increases.model_name,
-        sum(increases.delta) as tokens
+        sum(increases.tokens) as tokens
     from increases
     where increases.deployment is null
     group by increases.source_name, increases.model_name
@@ -127,6 +162,11 @@ counted_unrouted as (
             and unmapped_usage.model_group = ''
 
 )
+
+select * from scraped_hours
+where tokens <> coalesce(counted_tokens, -1)
+
+union all
 
 select * from counted_hours
 where tokens <> coalesce(counted_tokens, -1)

@@ -133,6 +133,7 @@ class Source(ABC):
         default_regions: asked when the ledger names none; empty where one list holds for all regions.
         dataset: the name of that one list; not used where there are regions.
         dataset_prefix: what stands before the region in the name of a region's dataset.
+        currency: ISO 4217 code of its prices, as the seed `price_sources` declares it; the gate refuses any other.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Source(ABC):
     default_regions: tuple[str, ...] = ()
     dataset: str = "prices"
     dataset_prefix: str = ""
+    currency: str = "USD"
 
     def hosts(self, options: SourceOptions) -> frozenset[str]:
         """Return the host names a pull may contact."""
@@ -162,6 +164,13 @@ class Source(ABC):
     def region(self, dataset: str) -> str:
         """Return the region a dataset is about, in the provider's own code."""
         return dataset.removeprefix(self.dataset_prefix)
+
+    def unready(self) -> str | None:
+        """Return what this machine lacks to ask the source (an extra, credentials), and the remedy; None if nothing.
+
+        Such a source is skipped like one without its API key, which is no failure.
+        """
+        return None
 
     @abstractmethod
     def fetch(self, pull: Pull) -> Fetched | Unchanged:
@@ -330,6 +339,15 @@ def expect_list(value: object, name: str, *, place: str) -> list[Any]:
     if not isinstance(items, list):
         raise drift(place, f"field {name!r} is {'absent' if name not in found else 'not a list'}")
     return items
+
+
+def expect_rows(value: object, *, place: str) -> list[Any]:
+    """Return the rows of an answer that is a bare JSON list of objects, or say that the source changed its shape."""
+    if not isinstance(value, list):
+        raise drift(place, f"a JSON list was expected, not {type(value).__name__}")
+    if value and not any(isinstance(row, dict) for row in value):
+        expect_object(value[0], place=place)
+    return value
 
 
 def drift(place: str, what: str) -> SchemaDriftError:

@@ -474,7 +474,7 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
                 "rate_basis": bases.pop() if len(bases) == 1 else "mixed",
                 "is_price_carried_forward": any(p["carried"] for p in own),
                 "is_rate_earliest_known": any(p["earliest"] for p in own),
-                "null_reason": reasons[0] if reasons else None if used else "no_usage_source",
+                "null_reason": reasons[0] if reasons else None if used else "no_usage_reported",
             }
     return rows
 

@@ -230,6 +230,64 @@ def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decim
     return world
 
 
+def make_sparse_world(seed: int) -> World:
+    """Usage from 2026-10-01 to 2026-10-20, heard of seldom: scrapes hours or days apart, calls of up to a day."""
+    rng = random.Random(seed)
+    world = World(as_of_date=date(2026, 10, 20))
+    world.routes = [
+        {"source_name": "m", "kind": "vllm_metrics", "model_match": "*", "deployment": "chat"},
+        {"source_name": "gw", "kind": "litellm", "model_match": "qwen3-32b", "deployment": "rag"},
+        {"source_name": "gw", "kind": "litellm", "model_match": "tiny", "deployment": "rag"},
+    ]
+    for replica in range(8):
+        now, counted = at("2026-10-01T00:00") + rng.randrange(48) * H, 0
+        begun = now
+        while now < at("2026-10-21T00:00"):
+            if rng.random() < 0.1:
+                begun, counted = now - timedelta(minutes=rng.randrange(1, 300)), 0
+            counted += rng.randrange(100)
+            for name, value in (("vllm:prompt_tokens_total", counted), ("vllm:generation_tokens_total", counted // 2)):
+                world.samples.append(
+                    {
+                        "source_name": "m",
+                        "file_id": "f",
+                        "replica_key": f"m/{replica}",
+                        "scraped_at": now,
+                        "usage_date": now.date(),
+                        "metric_name": name,
+                        "engine": "0",
+                        "model_name": "served",
+                        "label_value": None,
+                        "value": float(value),
+                        "series_created_at": None,
+                        "process_started_at": begun,
+                    }
+                )
+            # A week, and a minute more than a week: the scrape before is the last one that counts, or none.
+            now += rng.choice([2 * H, 5 * H, 26 * H, 60 * H, 7 * 24 * H, 7 * 24 * H + timedelta(minutes=1)])
+    for number in range(300):
+        start = at("2026-10-01T00:00") + timedelta(seconds=rng.randrange(20 * 86_400))
+        world.requests.append(
+            {
+                "source_name": "gw",
+                "file_id": "f",
+                "request_id": UUID(int=number),
+                "call_id": None,
+                "status": "success",
+                "model": "served",
+                "model_group": rng.choice(["qwen3-32b", "tiny"]),
+                "model_id": rng.choice(["a", "b"]),
+                "started_at": start,
+                "completed_at": start + timedelta(seconds=rng.choice([60, 3_600, 86_400])),
+                "usage_date": start.date(),
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "cached_tokens": None,
+            }
+        )
+    return world
+
+
 def scrape(rng: random.Random, source: str, replica: str, step: int, engines: int) -> list[Row]:
     """What a scraper saw of one replica that restarts now and then; whole tokens, seconds in 1/64."""
     names = ["vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:request_success_total"]

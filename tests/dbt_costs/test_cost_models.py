@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from cost_oracle import World, costs_hourly, fleet_parts, purchase_mix_daily, unit_costs_daily, usage_hourly
 from cost_warehouse import PROJECT_ROOT, CostWarehouse, Row
-from random_world import LLAMA, at, entry, make_world, price
+from random_world import LLAMA, at, entry, make_sparse_world, make_world, price
 
 SEEDS = PROJECT_ROOT / "dbt" / "seeds"
 SEED_OF_THE_WORLD = 20261001
@@ -110,7 +111,7 @@ def test_the_world_contains_its_traps(world: World, built: CostWarehouse) -> Non
     rows = costs_hourly(world).values()
     assert {row["null_reason"] for row in rows} == {
         None,
-        "no_usage_source",
+        "no_usage_reported",
         "unknown_gpu_count",
         "no_spot_price",
         "no_on_demand_price",
@@ -121,10 +122,10 @@ def test_the_world_contains_its_traps(world: World, built: CostWarehouse) -> Non
     assert {row["is_rate_earliest_known"] for row in rows} == {True, False}
 
 
-def test_usage_by_hour_is_what_the_oracle_counts(world: World, built: CostWarehouse) -> None:
+def assert_usage_is_the_oracles(warehouse: CostWarehouse, world: World) -> None:
     actual = {
         (row["deployment"], row["usage_hour_at"]): row
-        for row in built.query("select * from intermediate.int_usage__hourly")
+        for row in warehouse.query("select * from intermediate.int_usage__hourly")
     }
     expected = {
         place: {
@@ -141,6 +142,10 @@ def test_usage_by_hour_is_what_the_oracle_counts(world: World, built: CostWareho
         for place, row in usage_hourly(world).items()
     }
     assert_rows_equal(actual, expected)
+
+
+def test_usage_by_hour_is_what_the_oracle_counts(world: World, built: CostWarehouse) -> None:
+    assert_usage_is_the_oracles(built, world)
 
 
 def test_hourly_costs_are_the_oracles_to_the_tenth_decimal(world: World, built: CostWarehouse) -> None:
@@ -208,6 +213,31 @@ def test_days_loaded_in_any_order_give_the_same_marts(
         warehouse.replace("raw.ledger_run", run_facts(world, day))
         warehouse.build()
     assert marts(warehouse) == marts(built)
+
+
+def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_path: Path) -> None:
+    """Scrapes days apart, calls of up to a day, days out of order, routes that change: as if all had come at once."""
+    world = make_sparse_world(SEED_OF_THE_WORLD)
+    warehouse = new_warehouse(tmp_path / "w.duckdb", target_dir, world)
+    loaded: set[date] = set()
+    for first, last in ((8, 11), (15, 20), (1, 7), (12, 14)):
+        loaded |= {date(2026, 10, day) for day in range(first, last + 1)}
+        part = replace(
+            world,
+            samples=[row for row in world.samples if row["usage_date"] in loaded],
+            requests=[row for row in world.requests if row["usage_date"] in loaded],
+        )
+        warehouse.replace("raw.vllm_samples", part.samples)
+        warehouse.replace("raw.litellm_requests", part.requests)
+        warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, first)))
+        warehouse.dbt("run", "--select", "+int_usage__hourly")
+        assert_usage_is_the_oracles(warehouse, part)
+
+    world.routes[-1]["deployment"] = "chat"
+    warehouse.replace("raw.ledger_usage_routes", world.routes)
+    warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
+    warehouse.dbt("run", "--select", "+int_usage__hourly")
+    assert_usage_is_the_oracles(warehouse, world)
 
 
 def test_recorded_scrapes_give_the_true_increase_over_a_restart(

@@ -374,3 +374,26 @@ def test_recorded_prices_lie_inside_the_bounds_of_their_gpu() -> None:
         if not bounds["price_below_reference"] <= price / reference[model] <= bounds["price_above_reference"]
     ]
     assert outside == []
+
+
+def test_recorded_plans_of_smaller_clouds_are_known_and_inside_the_bounds() -> None:
+    """Vultr, DigitalOcean, OVH and Seeweb (in euros): each recorded plan is known, at a credible price."""
+    prices = [
+        (plan["id"], plan["hourly_cost"])
+        for field in ("plans", "plans_metal")
+        for plan in sample(f"vultr/gpuhunt_{field}_excerpt.json")[field]
+    ]
+    sizes = sample("digitalocean/gpuhunt_v2_sizes_excerpt.json")["sizes"]
+    prices += [(size["slug"], size["price_hourly"]) for size in sizes if "gpu_info" in size]
+    plans = sample("seeweb/gpuhunt_plans_excerpt.json")["plans"]
+    prices += [(plan["name"], plan["hourly_price"]) for plan in plans if plan["gpu"] != "0"]
+    addon = sample("ovh/opencost_catalog_excerpt.json")["addons"][0]
+    prices.append((addon["blobs"]["technical"]["name"], addon["pricings"][0]["price"] / 10**8))
+    assert len(prices) == 11
+    reference = {row["gpu_model"]: Decimal(row["reference_price_usd_per_gpu_hour"]) for row in seed("gpu_models")}
+    known = {row["instance_type"]: row for row in seed("instance_types")}
+    bounds = {row["rule_id"]: Decimal(row["threshold"]) for row in seed("price_rules") if row["layer"] == "L1"}
+    for instance_type, price in prices:
+        row = known[instance_type]
+        ratio = Decimal(str(price)) / Decimal(row["gpu_count"]) / reference[row["gpu_model"]]
+        assert bounds["price_below_reference"] <= ratio <= bounds["price_above_reference"], instance_type

@@ -13,6 +13,18 @@ from tests.fault_server import FaultServer
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def aws_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """boto3 finds these and no others: no file of this machine, and no role."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTNOTREAL00000")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a made up secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for file in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(file, str(tmp_path / "absent"))
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
     with FaultServer() as running:

@@ -146,6 +146,10 @@ def test_csv_keeps_only_plain_linux_gpu_rows(parse: Parse) -> None:
         "idle reservation": aws_row(CapacityStatus="UnusedCapacityReservation", usageType="UnusedBox:p5.48xlarge"),
         "cpu": aws_row(Instance_Type="m5.large", GPU=""),
         "capacity block": aws_row(MarketOption="CapacityBlock", PricePerUnit="0.0000000000"),
+        # Only the premium of an operating system: $0.042 per GPU-hour for an H200.
+        "capacity block premium": aws_row(
+            MarketOption="CapacityBlock", PricePerUnit="0.336", operation="RunInstances:CB"
+        ),
         "sql": aws_row(**{"Pre Installed S/W": "SQL Std"}),
         "host": aws_row(usageType="HostBoxUsage:p5.48xlarge"),
     }
@@ -156,7 +160,7 @@ def test_csv_keeps_only_plain_linux_gpu_rows(parse: Parse) -> None:
     ]
     assert parsed.rejections == ()
     assert parsed.skipped == {
-        "capacity_block": 1,
+        "capacity_block": 2,
         "not_box_usage": 1,
         "not_gpu": 1,
         "other_os_tenancy_or_capacity": 3,

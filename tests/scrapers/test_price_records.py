@@ -45,6 +45,43 @@ def test_prices_are_read_exactly(value: object, amount: str) -> None:
     assert price(value, field="p") == Decimal(amount)
 
 
+CENT, CENT_A_MINUTE = Decimal("0.01"), Decimal("0.6")
+
+
+@pytest.mark.parametrize(
+    ("value", "factor", "amount"),
+    [
+        (429, CENT, "4.29"),
+        ("429.5", CENT, "4.295"),
+        (9, CENT_A_MINUTE, "5.4"),
+        (Decimal("16.583333333333332"), CENT_A_MINUTE, "9.95"),  # 9.9499999999999992: the float nearest to 995 / 60
+        (Decimal("16.58"), CENT_A_MINUTE, "9.948"),  # what the source rounded stays rounded
+        ("1e-10", CENT, "0.000000000001"),
+    ],
+)
+def test_prices_in_other_units_are_converted_exactly(value: object, factor: Decimal, amount: str) -> None:
+    assert price(value, field="p", factor=factor) == Decimal(amount)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (0, Reason.PRICE_NOT_POSITIVE),
+        (-1, Reason.PRICE_NOT_POSITIVE),
+        ("1e-12", Reason.PRICE_NOT_POSITIVE),  # nothing is left of it
+        ("NaN", Reason.PRICE_NOT_FINITE),
+        (Decimal("Infinity"), Reason.PRICE_NOT_FINITE),
+        ("1e308", Reason.PRICE_OUT_OF_RANGE),
+        (True, Reason.PRICE_NOT_A_NUMBER),
+        (None, Reason.MISSING_FIELD),
+    ],
+)
+def test_converted_prices_are_refused_for_the_same_reasons(value: object, reason: Reason) -> None:
+    with pytest.raises(RejectedValueError) as refused:
+        price(value, field="cents", factor=CENT)
+    assert (refused.value.reason, refused.value.field) == (reason, "cents")
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [

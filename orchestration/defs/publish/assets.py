@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from orchestration.publication import publish
-from orchestration.settings import PROJECT_ROOT, load_settings
-from orchestration.warehouse import Warehouse, clear_pending_days
+from orchestration.settings import DBT_DIR, PROJECT_ROOT, load_settings
+from orchestration.warehouse import Warehouse, note_published, transform_digest
 
 PUBLISHED = dg.AssetKey(["published", "inference_ledger"])
 MARTS = sorted(path.stem for path in (PROJECT_ROOT / "dbt" / "models" / "marts").rglob("*.sql"))
@@ -24,7 +24,7 @@ def published_inference_ledger(context: dg.AssetExecutionContext):
     settings = load_settings()
     manifest = publish(settings, run_id=context.run_id, published_at=datetime.now(UTC))
     with Warehouse(settings.warehouse_path).connect() as con:
-        clear_pending_days(con)
+        note_published(con, transform_digest(DBT_DIR))
     return dg.MaterializeResult(
         metadata={
             "as_of_date": manifest["as_of_date"],

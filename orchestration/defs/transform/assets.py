@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
-from orchestration.settings import DBT_DIR
+from orchestration.settings import DBT_DIR, load_settings
+from orchestration.warehouse import Warehouse, is_transform_changed, transform_digest
 
 project = DbtProject(project_dir=DBT_DIR, profiles_dir=DBT_DIR)
 project.prepare_if_dev()
@@ -27,5 +28,10 @@ class RoomTranslator(DagsterDbtTranslator):
 
 @dbt_assets(manifest=project.manifest_path, project=project, dagster_dbt_translator=RoomTranslator(), name="dbt_build")
 def dbt_build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """Seeds, models and data tests in one `dbt build`; a failed test stops what is downstream of it."""
-    yield from dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context).stream()
+    """Seeds, models and data tests in one `dbt build`; a failed test stops what is downstream of it.
+
+    After an upgrade or a corrected seed the past is built anew as well, once.
+    """
+    with Warehouse(load_settings().warehouse_path).connect() as con:
+        rebuild = ["--full-refresh"] if is_transform_changed(con, transform_digest(DBT_DIR)) else []
+    yield from dbt.cli(["build", "--exclude-resource-type", "unit_test", *rebuild], context=context).stream()

@@ -56,6 +56,7 @@ class Feed:
         record_count: records in what `serve` serves.
         good: one payload as landed.
         good_json: a payload in JSON, where `good` is in another format.
+        is_gzip_asked: whether the source asks for compressed answers; a library of the provider may not.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class Feed:
     record_count: int
     good: bytes
     good_json: object = None
+    is_gzip_asked: bool = True
 
 
 def parse_bytes(source: str, landing: Landing, *bodies: bytes, directory: Path) -> ParsedSnapshot:

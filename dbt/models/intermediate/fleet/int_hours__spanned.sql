@@ -19,21 +19,15 @@ commitments as (
 
 ),
 
-samples as (
+increases as (
 
-    select * from {{ ref("stg_vllm__samples") }}
-
-),
-
-requests as (
-
-    select * from {{ ref("stg_litellm__requests") }}
+    select * from {{ ref("int_counter_increases__hourly") }}
 
 ),
 
-deltas as (
+gateway_usage as (
 
-    select * from {{ ref("int_counter_deltas") }}
+    select * from {{ ref("int_gateway_usage__hourly") }}
 
 ),
 
@@ -49,16 +43,12 @@ paid_starts as (
 
 usage_starts as (
 
-    select min(usage_date) as start_date from samples
+    -- The hour of an increase: that of a day's first scrape may be in the day before.
+    select min(usage_hour_at) as start_at from increases
 
     union all
 
-    select min(usage_date) as start_date from requests
-
-    union all
-
-    -- The window of a day's first scrape reaches into the day before.
-    select min({{ day_of("usage_hour_at") }}) as start_date from deltas
+    select min(usage_hour_at) as start_at from gateway_usage
 
 ),
 
@@ -70,7 +60,7 @@ first_paid as (
 
 first_used as (
 
-    select min(start_date) as start_date from usage_starts
+    select min(start_at) as start_at from usage_starts
 
 ),
 
@@ -80,7 +70,8 @@ bounds as (
         greatest(
             {{ hour_of("first_paid.start_at") }},
             coalesce(
-                {{ start_of_day("first_used.start_date") }}, {{ plus_hours("run.as_of_end_at", -400 * 24) }}
+                {{ start_of_day(day_of("first_used.start_at")) }},
+                {{ plus_hours("run.as_of_end_at", -400 * 24) }}
             )
         ) as first_hour_at,
         {{ plus_hours("run.as_of_end_at", -1) }} as last_hour_at

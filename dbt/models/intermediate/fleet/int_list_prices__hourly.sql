@@ -64,7 +64,8 @@ successive as (
 
 ),
 
--- Multiplies rows: several series fit one key (a region and 'global', RunPod's tiers).
+-- Multiplies rows: several series fit one key (a region and 'global', RunPod's tiers, a market's
+-- statistics).
 candidates as (
 
     select
@@ -77,7 +78,8 @@ candidates as (
         successive.valid_from_at,
         successive.source_rank,
         case when successive.region = demanded.region then 0 else 1 end as region_rank,
-        case when successive.offer_tier in ('', 'secure') then 0 else 1 end as tier_rank,
+        -- Of a market's statistics the median is what a renter can count on.
+        case when successive.offer_tier in ('', 'secure', 'median') then 0 else 1 end as tier_rank,
         coalesce(
             successive.price_usd_per_gpu_hour,
             {{ usd_rate(

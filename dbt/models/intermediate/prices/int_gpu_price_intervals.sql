@@ -28,27 +28,63 @@ price_sources as (
 
 ),
 
-neighboured_observations as (
+gaps as (
 
-    select
-        *,
-        lag(period_number) over (partition by series_id order by period_number) as previous_period_number,
-        lead(period_number) over (partition by series_id order by period_number) as next_period_number
-    from observations
+    select * from {{ ref("int_price_gaps") }}
 
 ),
 
--- A series missing from a later snapshot is withdrawn there; when it comes back, a new segment begins.
+neighboured_observations as (
+
+    select
+        observations.*,
+        gaps.held_until_at,
+        gaps.last_pull_at,
+        lag(observations.period_number) over (
+            partition by observations.series_id order by observations.period_number
+        ) as previous_period_number,
+        lead(observations.period_number) over (
+            partition by observations.series_id order by observations.period_number
+        ) as next_period_number,
+        lead(observations.seen_from_at) over (
+            partition by observations.series_id order by observations.period_number
+        ) as back_at,
+        lag(gaps.held_until_at) over (
+            partition by observations.series_id order by observations.period_number
+        ) as held_until_before_at
+    from observations
+    left join gaps
+        on
+            observations.series_id = gaps.series_id
+            and observations.period_number = gaps.last_period_number
+
+),
+
+-- A series missing from a later snapshot is withdrawn there; when it comes back, a new segment begins. One
+-- that went with many others keeps its price for a while (int_price_gaps), and back in time
+-- it was never gone.
 segmented_observations as (
 
     select
         *,
-        sum(case when period_number > previous_period_number + 1 then 1 else 0 end) over (
+        sum(
+            case
+                when
+                    period_number > previous_period_number + 1 and seen_from_at <= held_until_before_at
+                    then 0
+                when period_number > previous_period_number + 1 then 1
+                else 0
+            end
+        ) over (
             partition by series_id
             order by period_number
             rows between unbounded preceding and current row
         ) as segment_number,
-        case when next_period_number = period_number + 1 then null else next_seen_from_at end as withdrawn_at
+        case
+            when next_period_number = period_number + 1 or back_at <= held_until_at then null
+            when held_until_at > last_pull_at then null
+            else coalesce(held_until_at, next_seen_from_at)
+        end as withdrawn_at
     from neighboured_observations
 
 ),

@@ -20,6 +20,22 @@ price_rules as (
 
 ),
 
+yardsticks as (
+
+    select * from {{ ref("int_price_yardsticks") }}
+
+),
+
+-- One row per offer: an offer that breaks several of these rules is no yardstick all the same.
+inconsistencies as (
+
+    select distinct
+        snapshot_id,
+        series_id
+    from {{ ref("int_price_inconsistencies") }}
+
+),
+
 unreadable as (
 
     select
@@ -147,29 +163,47 @@ comparable_offers as (
         offers.price_usd_per_instance_hour,
         coalesce(offers.operating_system, '') as operating_system,
         coalesce(offers.tenancy, '') as tenancy,
-        coalesce(offers.payment_option, '') as payment_option
+        coalesce(offers.payment_option, '') as payment_option,
+        coalesce(yardsticks.log_deviation, 0) as log_deviation
     from offers
     left join outside_bounds
         on
             offers.snapshot_id = outside_bounds.snapshot_id
             and offers.series_id = outside_bounds.series_id
-    where offers.price_usd_per_instance_hour is not null and outside_bounds.series_id is null
+    left join inconsistencies
+        on
+            offers.snapshot_id = inconsistencies.snapshot_id
+            and offers.series_id = inconsistencies.series_id
+    left join yardsticks
+        on
+            offers.snapshot_id = yardsticks.snapshot_id
+            and offers.series_id = yardsticks.series_id
+    where
+        offers.price_usd_per_instance_hour is not null
+        and outside_bounds.series_id is null
+        and inconsistencies.series_id is null
 
 ),
 
+-- The dearest on-demand offer of a machine is the one that discounts are measured from.
 on_demand_prices as (
 
     select
         snapshot_id,
+        series_id,
         price_key,
         region,
         operating_system,
         tenancy,
         market_tier,
-        max(price_usd_per_instance_hour) as on_demand_price_usd
+        price_usd_per_instance_hour as on_demand_price_usd,
+        log_deviation as on_demand_deviation,
+        row_number() over (
+            partition by snapshot_id, price_key, region, operating_system, tenancy, market_tier
+            order by price_usd_per_instance_hour desc, series_id asc
+        ) as price_rank
     from comparable_offers
     where pricing_model = 'on_demand'
-    group by snapshot_id, price_key, region, operating_system, tenancy, market_tier
 
 ),
 
@@ -181,6 +215,11 @@ against_on_demand as (
         comparable_offers.pricing_model,
         comparable_offers.price_usd_per_instance_hour as observed,
         on_demand_prices.on_demand_price_usd as expected,
+        on_demand_prices.series_id as on_demand_series_id,
+        on_demand_prices.on_demand_deviation < -ln(1.1)
+        and comparable_offers.log_deviation - on_demand_prices.on_demand_deviation > ln(1.1)
+        and abs(on_demand_prices.on_demand_deviation) > abs(comparable_offers.log_deviation)
+            as is_on_demand_wrong,
         {{ ratio("comparable_offers.price_usd_per_instance_hour", "on_demand_prices.on_demand_price_usd") }}
             as on_demand_ratio
     from comparable_offers
@@ -192,87 +231,113 @@ against_on_demand as (
             and comparable_offers.operating_system = on_demand_prices.operating_system
             and comparable_offers.tenancy = on_demand_prices.tenancy
             and comparable_offers.market_tier = on_demand_prices.market_tier
+            and on_demand_prices.price_rank = 1
     where comparable_offers.pricing_model <> 'on_demand'
+
+),
+
+on_demand_limits as (
+
+    select
+        max(case when rule_id = 'spot_above_on_demand' then threshold end) as spot_above,
+        max(case when rule_id = 'spot_without_discount' then threshold end) as spot_without,
+        max(case when rule_id = 'commitment_above_on_demand' then threshold end) as commitment_above,
+        max(case when rule_id = 'commitment_without_discount' then threshold end) as commitment_without
+    from price_rules
+
+),
+
+named_against_on_demand as (
+
+    select
+        against_on_demand.*,
+        case
+            when
+                against_on_demand.pricing_model = 'spot'
+                and against_on_demand.on_demand_ratio > on_demand_limits.spot_above
+                then 'spot_above_on_demand'
+            when
+                against_on_demand.pricing_model = 'spot'
+                and against_on_demand.on_demand_ratio >= on_demand_limits.spot_without
+                then 'spot_without_discount'
+            when against_on_demand.pricing_model = 'spot' then null
+            when against_on_demand.on_demand_ratio > on_demand_limits.commitment_above
+                then 'commitment_above_on_demand'
+            when against_on_demand.on_demand_ratio >= on_demand_limits.commitment_without
+                then 'commitment_without_discount'
+        end as rule_id
+    from against_on_demand
+    cross join on_demand_limits
 
 ),
 
 dearer_than_on_demand as (
 
     select
-        against_on_demand.snapshot_id,
-        against_on_demand.series_id,
-        price_rules.rule_id,
-        against_on_demand.observed,
-        against_on_demand.expected,
+        snapshot_id,
+        series_id,
+        rule_id,
+        observed,
+        expected,
         cast(null as varchar) as evidence
-    from against_on_demand
-    inner join price_rules
-        on
-            (
-                price_rules.rule_id = 'spot_above_on_demand'
-                and against_on_demand.pricing_model = 'spot'
-                and against_on_demand.on_demand_ratio > price_rules.threshold
-            )
-            or (
-                price_rules.rule_id = 'spot_without_discount'
-                and against_on_demand.pricing_model = 'spot'
-                and against_on_demand.on_demand_ratio >= price_rules.threshold
-                and against_on_demand.on_demand_ratio <= 1
-            )
-            or (
-                price_rules.rule_id = 'commitment_without_discount'
-                and against_on_demand.pricing_model in ('reserved', 'savings_plan')
-                and against_on_demand.on_demand_ratio >= price_rules.threshold
-            )
-
-),
-
-one_year_prices as (
-
+    from named_against_on_demand
+    where rule_id is not null and not (rule_id = 'commitment_above_on_demand' and is_on_demand_wrong)
+    union all
     select
         snapshot_id,
-        price_key,
-        region,
-        operating_system,
-        tenancy,
-        pricing_model,
-        offer_tier,
-        payment_option,
-        max(price_usd_per_instance_hour) as one_year_price_usd
-    from comparable_offers
-    where term_months = 12
-    group by
-        snapshot_id, price_key, region, operating_system, tenancy, pricing_model, offer_tier, payment_option
+        on_demand_series_id as series_id,
+        rule_id,
+        max(expected) as observed,
+        max(observed) as expected,
+        'on demand' as evidence
+    from named_against_on_demand
+    where rule_id = 'commitment_above_on_demand' and is_on_demand_wrong
+    group by snapshot_id, on_demand_series_id, rule_id
 
 ),
 
 longer_terms as (
 
     select
-        comparable_offers.snapshot_id,
-        comparable_offers.series_id,
-        price_rules.rule_id,
-        comparable_offers.price_usd_per_instance_hour as observed,
-        one_year_prices.one_year_price_usd as expected,
-        cast(null as varchar) as evidence
-    from comparable_offers
-    inner join one_year_prices
+        longer.snapshot_id,
+        longer.series_id as longer_series_id,
+        shorter.series_id as shorter_series_id,
+        longer.price_usd_per_instance_hour as longer_price_usd,
+        shorter.price_usd_per_instance_hour as shorter_price_usd,
+        shorter.log_deviation < -ln(1.1)
+        and longer.log_deviation - shorter.log_deviation > ln(1.1)
+        and abs(shorter.log_deviation) > abs(longer.log_deviation) as is_shorter_wrong
+    from comparable_offers as longer
+    inner join comparable_offers as shorter
         on
-            comparable_offers.snapshot_id = one_year_prices.snapshot_id
-            and comparable_offers.price_key = one_year_prices.price_key
-            and comparable_offers.region = one_year_prices.region
-            and comparable_offers.operating_system = one_year_prices.operating_system
-            and comparable_offers.tenancy = one_year_prices.tenancy
-            and comparable_offers.pricing_model = one_year_prices.pricing_model
-            and comparable_offers.offer_tier = one_year_prices.offer_tier
-            and comparable_offers.payment_option = one_year_prices.payment_option
+            longer.snapshot_id = shorter.snapshot_id
+            and longer.price_key = shorter.price_key
+            and longer.region = shorter.region
+            and longer.operating_system = shorter.operating_system
+            and longer.tenancy = shorter.tenancy
+            and longer.pricing_model = shorter.pricing_model
+            and longer.offer_tier = shorter.offer_tier
+            and longer.payment_option = shorter.payment_option
+            and longer.term_months > shorter.term_months
     inner join price_rules
         on
             price_rules.rule_id = 'longer_term_dearer'
-            and {{ ratio(
-                "comparable_offers.price_usd_per_instance_hour", "one_year_prices.one_year_price_usd"
-            ) }} > price_rules.threshold
-    where comparable_offers.term_months = 36
+            and {{ ratio("longer.price_usd_per_instance_hour", "shorter.price_usd_per_instance_hour") }}
+            > price_rules.threshold
+
+),
+
+dearer_than_shorter as (
+
+    select
+        snapshot_id,
+        case when is_shorter_wrong then shorter_series_id else longer_series_id end as series_id,
+        'longer_term_dearer' as rule_id,
+        max(case when is_shorter_wrong then shorter_price_usd else longer_price_usd end) as observed,
+        max(case when is_shorter_wrong then longer_price_usd else shorter_price_usd end) as expected,
+        max(case when is_shorter_wrong then 'shorter term' end) as evidence
+    from longer_terms
+    group by snapshot_id, case when is_shorter_wrong then shorter_series_id else longer_series_id end
 
 ),
 
@@ -288,9 +353,18 @@ unioned as (
     union all
     select * from outside_bounds
     union all
+    select
+        snapshot_id,
+        series_id,
+        rule_id,
+        observed,
+        expected,
+        evidence
+    from {{ ref("int_price_inconsistencies") }}
+    union all
     select * from dearer_than_on_demand
     union all
-    select * from longer_terms
+    select * from dearer_than_shorter
 
 ),
 

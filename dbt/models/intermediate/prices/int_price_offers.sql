@@ -394,6 +394,18 @@ final as (
         payment_option,
         pricing_model_raw,
         term_raw,
+        -- What is sold and how, without the region: offers of one key are comparable between regions.
+        concat_ws(
+            '|',
+            price_key,
+            coalesce(operating_system, ''),
+            coalesce(tenancy, ''),
+            market_tier,
+            offer_tier,
+            pricing_model,
+            coalesce(cast(term_months as varchar), ''),
+            coalesce(payment_option, '')
+        ) as offer_key,
         case
             when term_total_amount is not null then 'instance_term_total'
             when upfront_amount is not null and hourly_amount > 0 then 'instance_hour_and_upfront'

@@ -9,7 +9,7 @@
 -- A counter is known only through differences. What counts as the previous scrape must not depend on which
 -- days a run rebuilds, so a scrape more than a week back is no predecessor, and a run reads a week more than
 -- it writes.
-{%- set look_back_hours = 168 %}
+{%- set look_back_hours = scrape_look_back_hours() %}
 {%- set first_scrape_hours = 3 %}
 {%- set series = "source_name, replica_key, engine, model_name, metric_name, label_value" %}
 
@@ -17,7 +17,7 @@ with samples as (
 
     select * from {{ ref("stg_vllm__samples") }}
     {%- if is_incremental() %}
-        where scraped_at >= {{ plus_hours(window_start_at(), -look_back_hours) }}
+        where scraped_at >= {{ window_start_at(look_back_hours) }}
     {%- endif %}
 
 ),

@@ -1,6 +1,6 @@
-with deltas as (
+with increases as (
 
-    select * from {{ ref("int_counter_deltas") }}
+    select * from {{ ref("int_counter_increases__hourly") }}
 
 ),
 
@@ -11,29 +11,37 @@ routes as (
 
 ),
 
--- One row per series and scrape that has an increase, also an increase of zero.
-increases as (
+-- One row per replica and hour; more model names than one only where the replica was served under another.
+replica_hours as (
 
     select
         routes.deployment,
-        deltas.source_name,
-        deltas.replica_key,
-        deltas.usage_hour_at,
-        deltas.scraped_at,
-        deltas.usage_metric,
-        deltas.delta,
-        deltas.window_seconds,
-        deltas.is_reset,
-        deltas.is_gap,
-        deltas.unobserved_seconds,
-        deltas.usage_metric in ('prompt_tokens', 'output_tokens') as is_token_metric
-    from deltas
+        increases.source_name,
+        increases.replica_key,
+        increases.usage_hour_at,
+        sum(increases.prompt_tokens) as prompt_tokens,
+        sum(increases.output_tokens) as output_tokens,
+        sum(increases.cached_tokens) as cached_tokens,
+        sum(increases.prefix_cache_hits) as prefix_cache_hits,
+        sum(increases.successful_requests) as successful_requests,
+        sum(increases.prefill_seconds) as prefill_seconds,
+        sum(increases.decode_seconds) as decode_seconds,
+        max(case when increases.has_prompt_tokens then 1 else 0 end) as has_prompt_tokens,
+        max(case when increases.has_output_tokens then 1 else 0 end) as has_output_tokens,
+        max(case when increases.has_successful_requests then 1 else 0 end) as has_successful_requests,
+        sum(increases.window_count) as window_count,
+        sum(increases.active_seconds) as active_seconds,
+        sum(increases.observed_seconds) as observed_seconds,
+        sum(increases.reset_count) as reset_count,
+        max(case when increases.has_gap then 1 else 0 end) as has_gap,
+        sum(increases.unobserved_seconds) as unobserved_seconds
+    from increases
     inner join routes
         on
-            deltas.source_name = routes.source_name
-            and deltas.model_name = routes.model
+            increases.source_name = routes.source_name
+            and increases.model_name = routes.model
             and routes.model_group = ''
-    where deltas.delta is not null
+    group by routes.deployment, increases.source_name, increases.replica_key, increases.usage_hour_at
 
 ),
 
@@ -44,82 +52,19 @@ increases as (
 replica_classes as (
 
     select
-        routes.deployment,
-        deltas.source_name,
-        deltas.replica_key,
+        deployment,
+        source_name,
+        replica_key,
         {%- for metric in ["prompt_tokens", "output_tokens", "successful_requests"] %}
-            max(case when deltas.usage_metric = '{{ metric }}' then 1 else 0 end) = 1 as has_{{ metric }},
+            max(has_{{ metric }}) = 1 as has_{{ metric }},
         {%- endfor %}
         {%- for metric in ["cached_tokens", "prefix_cache_hits", "prefill_seconds", "decode_seconds"] %}
-            min(case when deltas.usage_metric = '{{ metric }}' then deltas.usage_hour_at end)
-                as first_{{ metric }}_at,
-            max(case when deltas.usage_metric = '{{ metric }}' then deltas.usage_hour_at end)
+            min(case when {{ metric }} is not null then usage_hour_at end) as first_{{ metric }}_at,
+            max(case when {{ metric }} is not null then usage_hour_at end)
                 as last_{{ metric }}_at{% if not loop.last %},{% endif %}
         {%- endfor %}
-    from deltas
-    inner join routes
-        on
-            deltas.source_name = routes.source_name
-            and deltas.model_name = routes.model
-            and routes.model_group = ''
-    group by routes.deployment, deltas.source_name, deltas.replica_key
-
-),
-
--- One row per replica, hour and scrape: the engines (data-parallel ranks) of a page are one replica.
-scrape_windows as (
-
-    select
-        deployment,
-        source_name,
-        replica_key,
-        usage_hour_at,
-        scraped_at,
-        max(window_seconds) as window_seconds,
-        max(case when delta > 0 then 1 else 0 end) as is_active,
-        max(case when is_reset then 1 else 0 end) as is_reset,
-        max(case when is_gap then 1 else 0 end) as is_gap,
-        max(unobserved_seconds) as unobserved_seconds
-    from increases
-    where is_token_metric
-    group by deployment, source_name, replica_key, usage_hour_at, scraped_at
-
-),
-
-replica_hours as (
-
-    select
-        deployment,
-        source_name,
-        replica_key,
-        usage_hour_at,
-        count(*) as window_count,
-        cast(least(sum(window_seconds), 3600) as decimal(18, 6)) as observed_seconds,
-        cast(least(sum(is_active * window_seconds), 3600) as decimal(18, 6)) as active_seconds,
-        sum(is_reset) as reset_count,
-        max(is_gap) = 1 as has_gap,
-        cast(sum(unobserved_seconds) as decimal(18, 6)) as unobserved_seconds
-    from scrape_windows
-    group by deployment, source_name, replica_key, usage_hour_at
-
-),
-
-replica_metrics as (
-
-    select
-        deployment,
-        source_name,
-        replica_key,
-        usage_hour_at,
-        sum(case when usage_metric = 'prompt_tokens' then delta end) as prompt_tokens,
-        sum(case when usage_metric = 'output_tokens' then delta end) as output_tokens,
-        sum(case when usage_metric = 'cached_tokens' then delta end) as cached_tokens,
-        sum(case when usage_metric = 'prefix_cache_hits' then delta end) as prefix_cache_hits,
-        sum(case when usage_metric = 'successful_requests' then delta end) as request_count,
-        sum(case when usage_metric = 'prefill_seconds' then delta end) as prefill_seconds,
-        sum(case when usage_metric = 'decode_seconds' then delta end) as decode_seconds
-    from increases
-    group by deployment, source_name, replica_key, usage_hour_at
+    from replica_hours
+    group by deployment, source_name, replica_key
 
 ),
 
@@ -131,7 +76,7 @@ final as (
         replica_hours.replica_key,
         replica_hours.usage_hour_at,
         cast(
-            case when replica_classes.has_prompt_tokens then coalesce(replica_metrics.prompt_tokens, 0) end
+            case when replica_classes.has_prompt_tokens then coalesce(replica_hours.prompt_tokens, 0) end
             as bigint
         ) as prompt_tokens,
         cast(
@@ -139,21 +84,22 @@ final as (
                 when
                     replica_hours.usage_hour_at
                     between replica_classes.first_cached_tokens_at and replica_classes.last_cached_tokens_at
-                    then coalesce(replica_metrics.cached_tokens, 0)
+                    then coalesce(replica_hours.cached_tokens, 0)
                 when
                     replica_hours.usage_hour_at
                     between replica_classes.first_prefix_cache_hits_at
                     and replica_classes.last_prefix_cache_hits_at
-                    then coalesce(replica_metrics.prefix_cache_hits, 0)
+                    then coalesce(replica_hours.prefix_cache_hits, 0)
             end as bigint
         ) as cached_tokens,
         cast(
-            case when replica_classes.has_output_tokens then coalesce(replica_metrics.output_tokens, 0) end
+            case when replica_classes.has_output_tokens then coalesce(replica_hours.output_tokens, 0) end
             as bigint
         ) as output_tokens,
         cast(
             case
-                when replica_classes.has_successful_requests then coalesce(replica_metrics.request_count, 0)
+                when replica_classes.has_successful_requests
+                    then coalesce(replica_hours.successful_requests, 0)
             end as bigint
         ) as request_count,
         cast(
@@ -162,7 +108,7 @@ final as (
                     replica_hours.usage_hour_at
                     between replica_classes.first_prefill_seconds_at
                     and replica_classes.last_prefill_seconds_at
-                    then coalesce(replica_metrics.prefill_seconds, 0)
+                    then coalesce(replica_hours.prefill_seconds, 0)
             end as decimal(28, 6)
         ) as prefill_seconds,
         cast(
@@ -171,27 +117,23 @@ final as (
                     replica_hours.usage_hour_at
                     between replica_classes.first_decode_seconds_at
                     and replica_classes.last_decode_seconds_at
-                    then coalesce(replica_metrics.decode_seconds, 0)
+                    then coalesce(replica_hours.decode_seconds, 0)
             end as decimal(28, 6)
         ) as decode_seconds,
         replica_hours.window_count,
-        replica_hours.active_seconds,
-        replica_hours.observed_seconds,
+        cast(least(replica_hours.active_seconds, 3600) as decimal(18, 6)) as active_seconds,
+        cast(least(replica_hours.observed_seconds, 3600) as decimal(18, 6)) as observed_seconds,
         replica_hours.reset_count,
-        replica_hours.has_gap,
-        replica_hours.unobserved_seconds
+        replica_hours.has_gap = 1 as has_gap,
+        cast(replica_hours.unobserved_seconds as decimal(18, 6)) as unobserved_seconds
     from replica_hours
-    inner join replica_metrics
-        on
-            replica_hours.deployment = replica_metrics.deployment
-            and replica_hours.source_name = replica_metrics.source_name
-            and replica_hours.replica_key = replica_metrics.replica_key
-            and replica_hours.usage_hour_at = replica_metrics.usage_hour_at
     inner join replica_classes
         on
             replica_hours.deployment = replica_classes.deployment
             and replica_hours.source_name = replica_classes.source_name
             and replica_hours.replica_key = replica_classes.replica_key
+    -- An hour in which only baselines, requests or times were read says nothing of tokens.
+    where replica_hours.window_count > 0
 
 )
 

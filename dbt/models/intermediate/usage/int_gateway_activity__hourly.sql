@@ -1,11 +1,24 @@
--- Two requests that overlap on one replica keep it busy once: intervals are merged before they are cut into
--- hours.
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_hour_at"},
+) }}
 
+-- depends_on: {{ ref('stg_ledger__run') }}
+-- Two requests that overlap on one replica keep it busy once, and so does a row written twice: intervals are
+-- merged before they are cut into hours. Merged by deployment, since one replica answers to several names
+-- (aliases): other routes need all hours anew, so write_ledger (orchestration/warehouse.py) opens the window.
 with requests as (
 
     select * from {{ ref("stg_litellm__requests") }}
     -- A call that failed moved no token; one without an end, or with an end before its start, has no length.
     where token_source <> 'failed' and completed_at > started_at
+    {%- if is_incremental() %}
+        -- A call lasts at most a day (MAX_CALL_DAYS in orchestration/serving_logs.py): one that began earlier
+        -- has ended before the window.
+        and started_at >= {{ window_start_at(24) }}
+    {%- endif %}
 
 ),
 
@@ -13,12 +26,6 @@ routes as (
 
     select * from {{ ref("int_usage_routes__resolved") }}
     where deployment is not null
-
-),
-
-hours as (
-
-    select * from {{ ref("int_hours__spanned") }}
 
 ),
 
@@ -69,6 +76,33 @@ busy_stretches as (
         max(completed_at) as busy_to_at
     from numbered
     group by deployment, source_name, model_id, stretch_number
+
+),
+
+bounds as (
+
+    select
+        min({{ hour_of("busy_from_at") }}) as first_hour_at,
+        max({{ hour_of("busy_to_at") }}) as last_hour_at
+    from busy_stretches
+
+),
+
+spine as (
+
+    {{ hour_spine("bounds", "first_hour_at", "last_hour_at") }}
+
+),
+
+hours as (
+
+    select
+        hour_start_at,
+        {{ plus_hours("hour_start_at", 1) }} as hour_end_at
+    from spine
+    {%- if is_incremental() %}
+        where hour_start_at >= {{ window_start_at() }}
+    {%- endif %}
 
 ),
 

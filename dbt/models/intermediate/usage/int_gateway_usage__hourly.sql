@@ -1,13 +1,48 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_hour_at"},
+) }}
+
+-- depends_on: {{ ref('stg_ledger__run') }}
+-- By the names in the log, not by deployment: a corrected route then holds for all hours at once, and calls
+-- without a route are counted too.
 with requests as (
 
     select * from {{ ref("stg_litellm__requests") }}
+    {%- if is_incremental() %}
+        where started_at >= {{ window_start_at() }}
+    {%- endif %}
 
 ),
 
-routes as (
+-- Shippers deliver at least once and LiteLLM itself writes double rows (BerriAI/litellm#15740): the first row
+-- stays. Within a UTC day, so that a day can be read without all the others: copies carry one start time.
+numbered as (
 
-    select * from {{ ref("int_usage_routes__resolved") }}
-    where deployment is not null
+    select
+        *,
+        row_number() over (
+            partition by source_name, usage_date, request_id, call_id
+            order by started_at, completed_at, file_id
+        ) as row_position,
+        count(*) over (partition by source_name, usage_date, request_id, call_id) as row_count
+    from requests
+
+),
+
+calls as (
+
+    select
+        *,
+        row_count - 1 as dropped_duplicate_count,
+        -- The second and later attempts of a day at one request share its trace.
+        trace_id is not null and row_number() over (
+            partition by source_name, usage_date, trace_id order by started_at, request_id, call_id
+        ) > 1 as is_retry
+    from numbered
+    where row_position = 1
 
 ),
 
@@ -15,27 +50,24 @@ routes as (
 final as (
 
     select
-        routes.deployment,
-        requests.tenant,
-        {{ hour_of("requests.started_at") }} as usage_hour_at,
+        source_name,
+        model_group,
+        model,
+        tenant,
+        {{ hour_of("started_at") }} as usage_hour_at,
         count(*) as call_count,
-        sum(case when requests.token_source <> 'failed' then 1 else 0 end) as request_count,
-        sum(case when requests.token_source = 'failed' then 1 else 0 end) as failed_count,
-        sum(case when requests.is_retry then 1 else 0 end) as retry_count,
-        sum(case when requests.token_source = 'missing' then 1 else 0 end) as missing_token_count,
-        sum(requests.dropped_duplicate_count) as dropped_duplicate_count,
-        cast(sum(requests.prompt_tokens) as bigint) as prompt_tokens,
-        cast(sum(requests.input_tokens) as bigint) as input_tokens,
-        cast(sum(requests.cached_input_tokens) as bigint) as cached_input_tokens,
-        cast(sum(requests.output_tokens) as bigint) as output_tokens,
-        cast(sum(requests.reasoning_tokens) as bigint) as reasoning_tokens
-    from requests
-    inner join routes
-        on
-            requests.source_name = routes.source_name
-            and requests.model_group = routes.model_group
-            and requests.model = routes.model
-    group by routes.deployment, requests.tenant, {{ hour_of("requests.started_at") }}
+        sum(case when token_source <> 'failed' then 1 else 0 end) as request_count,
+        sum(case when token_source = 'failed' then 1 else 0 end) as failed_count,
+        sum(case when is_retry then 1 else 0 end) as retry_count,
+        sum(case when token_source = 'missing' then 1 else 0 end) as missing_token_count,
+        sum(dropped_duplicate_count) as dropped_duplicate_count,
+        cast(sum(prompt_tokens) as bigint) as prompt_tokens,
+        cast(sum(input_tokens) as bigint) as input_tokens,
+        cast(sum(cached_input_tokens) as bigint) as cached_input_tokens,
+        cast(sum(output_tokens) as bigint) as output_tokens,
+        cast(sum(reasoning_tokens) as bigint) as reasoning_tokens
+    from calls
+    group by source_name, model_group, model, tenant, {{ hour_of("started_at") }}
 
 )
 

@@ -12,6 +12,13 @@ gateway_usage as (
 
 ),
 
+routes as (
+
+    select * from {{ ref("int_usage_routes__resolved") }}
+    where deployment is not null
+
+),
+
 gateway_activity as (
 
     select * from {{ ref("int_gateway_activity__hourly") }}
@@ -52,15 +59,20 @@ engine_hours as (
 gateway_hours as (
 
     select
-        deployment,
-        usage_hour_at,
-        cast(sum(input_tokens) as bigint) as input_tokens,
-        cast(sum(cached_input_tokens) as bigint) as cached_input_tokens,
-        cast(sum(output_tokens) as bigint) as output_tokens,
-        cast(sum(request_count) as bigint) as request_count,
-        cast(sum(missing_token_count) as bigint) as missing_token_count
+        routes.deployment,
+        gateway_usage.usage_hour_at,
+        cast(sum(gateway_usage.input_tokens) as bigint) as input_tokens,
+        cast(sum(gateway_usage.cached_input_tokens) as bigint) as cached_input_tokens,
+        cast(sum(gateway_usage.output_tokens) as bigint) as output_tokens,
+        cast(sum(gateway_usage.request_count) as bigint) as request_count,
+        cast(sum(gateway_usage.missing_token_count) as bigint) as missing_token_count
     from gateway_usage
-    group by deployment, usage_hour_at
+    inner join routes
+        on
+            gateway_usage.source_name = routes.source_name
+            and gateway_usage.model_group = routes.model_group
+            and gateway_usage.model = routes.model
+    group by routes.deployment, gateway_usage.usage_hour_at
 
 ),
 

@@ -4,15 +4,15 @@ with routes as (
 
 ),
 
-samples as (
+increases as (
 
-    select * from {{ ref("stg_vllm__samples") }}
+    select * from {{ ref("int_counter_increases__hourly") }}
 
 ),
 
-requests as (
+gateway_usage as (
 
-    select * from {{ ref("stg_litellm__requests") }}
+    select * from {{ ref("int_gateway_usage__hourly") }}
 
 ),
 
@@ -23,7 +23,7 @@ names as (
         source_name,
         '' as model_group,
         model_name as model
-    from samples
+    from increases
     group by source_name, model_name
 
     union distinct
@@ -32,7 +32,7 @@ names as (
         source_name,
         model_group,
         model
-    from requests
+    from gateway_usage
     group by source_name, model_group, model
 
 ),

@@ -1,12 +1,12 @@
-with deltas as (
+with increases as (
 
-    select * from {{ ref("int_counter_deltas") }}
+    select * from {{ ref("int_counter_increases__hourly") }}
 
 ),
 
-requests as (
+gateway_usage as (
 
-    select * from {{ ref("stg_litellm__requests") }}
+    select * from {{ ref("int_gateway_usage__hourly") }}
 
 ),
 
@@ -37,44 +37,28 @@ fleet_hours as (
 
 ),
 
--- A baseline has no hour of its own, only a scrape.
-unrouted_deltas as (
-
-    select
-        deltas.source_name,
-        deltas.model_name,
-        deltas.usage_metric,
-        deltas.delta,
-        coalesce(deltas.usage_hour_at, deltas.scraped_at) as used_at
-    from deltas
-    left join routes
-        on
-            deltas.source_name = routes.source_name
-            and deltas.model_name = routes.model
-            and routes.model_group = ''
-    inner join run on coalesce(deltas.usage_hour_at, deltas.scraped_at) < run.as_of_end_at
-    where routes.deployment is null
-
-),
-
 unrouted_counts as (
 
     select
-        source_name,
-        model_name,
-        cast(sum(case when usage_metric = 'successful_requests' then delta end) as bigint) as request_count,
-        cast(sum(case when usage_metric = 'prompt_tokens' then delta end) as bigint) as prompt_tokens,
+        increases.source_name,
+        increases.model_name,
+        cast(sum(increases.successful_requests) as bigint) as request_count,
+        cast(sum(increases.prompt_tokens) as bigint) as prompt_tokens,
         cast(
-            coalesce(
-                sum(case when usage_metric = 'cached_tokens' then delta end),
-                sum(case when usage_metric = 'prefix_cache_hits' then delta end)
-            ) as bigint
+            coalesce(sum(increases.cached_tokens), sum(increases.prefix_cache_hits)) as bigint
         ) as cached_tokens,
-        cast(sum(case when usage_metric = 'output_tokens' then delta end) as bigint) as output_tokens,
-        min({{ day_of("used_at") }}) as first_usage_date,
-        max({{ day_of("used_at") }}) as last_usage_date
-    from unrouted_deltas
-    group by source_name, model_name
+        cast(sum(increases.output_tokens) as bigint) as output_tokens,
+        min({{ day_of("increases.usage_hour_at") }}) as first_usage_date,
+        max({{ day_of("increases.usage_hour_at") }}) as last_usage_date
+    from increases
+    left join routes
+        on
+            increases.source_name = routes.source_name
+            and increases.model_name = routes.model
+            and routes.model_group = ''
+    inner join run on increases.usage_hour_at < run.as_of_end_at
+    where routes.deployment is null
+    group by increases.source_name, increases.model_name
 
 ),
 
@@ -104,25 +88,25 @@ unrouted_requests as (
 
     select
         'no_route' as reason,
-        requests.source_name,
-        requests.model_group,
-        requests.model,
+        gateway_usage.source_name,
+        gateway_usage.model_group,
+        gateway_usage.model,
         '' as deployment,
-        count(*) as request_count,
-        cast(sum(requests.input_tokens) as bigint) as input_tokens,
-        cast(sum(requests.cached_input_tokens) as bigint) as cached_input_tokens,
-        cast(sum(requests.output_tokens) as bigint) as output_tokens,
-        min(requests.usage_date) as first_usage_date,
-        max(requests.usage_date) as last_usage_date
-    from requests
+        cast(sum(gateway_usage.call_count) as bigint) as request_count,
+        cast(sum(gateway_usage.input_tokens) as bigint) as input_tokens,
+        cast(sum(gateway_usage.cached_input_tokens) as bigint) as cached_input_tokens,
+        cast(sum(gateway_usage.output_tokens) as bigint) as output_tokens,
+        min({{ day_of("gateway_usage.usage_hour_at") }}) as first_usage_date,
+        max({{ day_of("gateway_usage.usage_hour_at") }}) as last_usage_date
+    from gateway_usage
     left join routes
         on
-            requests.source_name = routes.source_name
-            and requests.model_group = routes.model_group
-            and requests.model = routes.model
-    inner join run on requests.usage_date <= run.as_of_date
+            gateway_usage.source_name = routes.source_name
+            and gateway_usage.model_group = routes.model_group
+            and gateway_usage.model = routes.model
+    inner join run on gateway_usage.usage_hour_at < run.as_of_end_at
     where routes.deployment is null
-    group by requests.source_name, requests.model_group, requests.model
+    group by gateway_usage.source_name, gateway_usage.model_group, gateway_usage.model
 
 ),
 

@@ -165,7 +165,7 @@ final as (
         is_rate_earliest_known,
         is_price_carried_forward,
         price_age_hours,
-        coalesce(cost_null_reason, case when usage_basis is null then 'no_usage_source' end) as null_reason
+        coalesce(cost_null_reason, case when usage_basis is null then 'no_usage_reported' end) as null_reason
     from allocated
 
 )

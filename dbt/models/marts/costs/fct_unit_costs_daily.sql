@@ -178,8 +178,8 @@ final as (
         priced_total_tokens,
         case
             when cost_usd is null then cost_null_reason
-            when total_tokens is null then 'no_usage_source'
-            when priced_total_tokens is null then 'no_usage_source_of_what_is_priced'
+            when total_tokens is null then 'no_usage_reported'
+            when priced_total_tokens is null then 'no_usage_of_what_is_priced'
             when priced_total_tokens = 0 then 'no_tokens'
         end as null_reason
     from input_split

@@ -4,26 +4,10 @@ with source as (
 
 ),
 
--- Shippers deliver at least once and LiteLLM itself writes double rows (BerriAI/litellm#15740): the first row
--- stays. Within a UTC day, so that a day can be read without all the others: copies carry one start time.
-numbered as (
+classified as (
 
     select
         *,
-        row_number() over (
-            partition by source_name, usage_date, request_id, call_id
-            order by started_at, completed_at, file_id
-        ) as row_position,
-        count(*) over (partition by source_name, usage_date, request_id, call_id) as row_count
-    from source
-
-),
-
-calls as (
-
-    select
-        *,
-        row_count - 1 as dropped_duplicate_count,
         case
             when status = 'failure' then 'failed'
             -- A success of 0/0 tokens is a stream whose usage was never asked for, not an empty answer.
@@ -36,8 +20,7 @@ calls as (
                 then prompt_tokens + completion_tokens is not null
             else false
         end as has_tokens
-    from numbered
-    where row_position = 1
+    from source
 
 ),
 
@@ -49,7 +32,6 @@ final as (
         request_id,
         call_id,
         trace_id,
-        dropped_duplicate_count,
 
         -- what was asked of whom
         call_type,
@@ -59,10 +41,6 @@ final as (
         coalesce(tenant, 'unknown') as tenant,
         coalesce(status, 'unknown') as status,
         is_stream,
-        -- The second and later attempts of a day at one request share its trace.
-        trace_id is not null and row_number() over (
-            partition by source_name, usage_date, trace_id order by started_at, request_id, call_id
-        ) > 1 as is_retry,
 
         -- tokens
         token_source,
@@ -83,8 +61,9 @@ final as (
         started_at,
         completed_at,
         first_token_at,
-        usage_date
-    from calls
+        usage_date,
+        file_id
+    from classified
 
 )
 
