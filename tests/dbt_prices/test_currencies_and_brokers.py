@@ -19,6 +19,8 @@ RATES = {
     10: {"USD": "1.2", "GBP": "0.8"},
 }
 RANDOM_CASES = 60
+# About what these cost in euros: nothing but the rate gives reason to look at them.
+FEED = {"p5.48xlarge": "44", "p4d.24xlarge": "17.6", "p4de.24xlarge": "22", "g6.xlarge": "0.64", "g6e.xlarge": "1.5"}
 
 
 def override(amount: str, currency: str, **extra: object) -> dict[str, object]:
@@ -131,6 +133,24 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> RawRoom:
             ),
         ],
     )
+    # A whole feed in euros, fetched anew on Friday and on Monday, when the euro is worth 4 % less.
+    for number in (6, 9):
+        room.fetch(
+            "override",
+            "feed",
+            day(number),
+            records=[
+                override(
+                    amount,
+                    "EUR",
+                    sku_id=f"feed/{instance_type}/{model}",
+                    instance_type=instance_type,
+                    pricing_model_raw=model,
+                )
+                for instance_type, amount in FEED.items()
+                for model in ("on_demand", "spot")
+            ],
+        )
     room.fetch("override", "late", day(17), records=[override("8", "EUR")])  # the rate of the 10th is seven days old
     room.fetch("override", "too-late", day(18), records=[override("8", "EUR")])
     for number, (fetched, currency, amount) in enumerate(random_cases()):
@@ -204,6 +224,17 @@ def test_what_the_rate_did_is_no_move_of_the_provider(room: RawRoom) -> None:
         "where dataset = 'contracts'"
     )
     assert rows == [("list_price_jumped", Decimal("11.25"), Decimal(10), Decimal("1.125"), day(10))]
+
+
+def test_a_feed_that_follows_the_rate_as_a_whole_is_no_slip(room: RawRoom) -> None:
+    """Ten prices fall by one same factor of 0.96 on Monday: the euro's, and not another currency in the feed."""
+    assert room.query(
+        "select count(*), min(ratio), max(ratio) from ("
+        "select price_usd_per_instance_hour / lag(price_usd_per_instance_hour) over (partition by series_id "
+        "order by valid_from_at) as ratio from marts.fct_gpu_prices where dataset = 'feed')"
+    ) == [(20, pytest.approx(0.96), pytest.approx(0.96))]
+    rules = {row[0] for row in room.query("select rule_id from marts.fct_price_anomalies where dataset = 'feed'")}
+    assert rules <= {"spot_without_discount"}  # spot costs as much as on demand here
 
 
 def test_other_currencies_go_over_the_euro(room: RawRoom) -> None:

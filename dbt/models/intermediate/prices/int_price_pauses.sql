@@ -19,8 +19,12 @@ spot_prices as (
         periods.source,
         periods.dataset,
         periods.period_number,
-        offers.price_usd_per_instance_hour as price_usd,
-        lag(offers.price_usd_per_instance_hour) over (
+        -- At one exchange rate: a frozen feed in another currency would move every day.
+        coalesce(offers.price_usd_per_instance_hour_at_first_rate, offers.price_usd_per_instance_hour)
+            as price_usd,
+        lag(
+            coalesce(offers.price_usd_per_instance_hour_at_first_rate, offers.price_usd_per_instance_hour)
+        ) over (
             partition by offers.series_id order by periods.period_number
         ) as previous_price_usd
     from periods

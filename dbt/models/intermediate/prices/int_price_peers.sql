@@ -12,7 +12,15 @@ price_sources as (
 
 ),
 
--- Hosts of a pooled market undercut lists by nature.
+counted_sources as (
+
+    select * from {{ ref("int_price_sources_counted") }}
+    where is_counted
+
+),
+
+-- Hosts of a pooled market undercut lists by nature; negotiated prices do, too, and a broker repeats prices that
+-- would count twice.
 list_prices as (
 
     select
@@ -33,6 +41,12 @@ list_prices as (
         {{ day_of("greatest(intervals.first_seen_at, intervals.valid_from_at)") }} as seen_from_date
     from intervals
     left join price_sources on intervals.source = price_sources.source
+    inner join counted_sources
+        on
+            intervals.provider = counted_sources.provider
+            and intervals.gpu_model = counted_sources.gpu_model
+            and intervals.pricing_model = counted_sources.pricing_model
+            and intervals.source = counted_sources.source
     where
         intervals.price_usd_per_gpu_hour > 0
         and intervals.gpu_model is not null
