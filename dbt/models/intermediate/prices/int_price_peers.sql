@@ -19,7 +19,7 @@ counted_sources as (
 
 ),
 
--- Hosts of a pooled market undercut lists by nature; negotiated prices do, too, and a broker repeats prices that
+-- Hosts of a pooled market undercut lists by nature; negotiated prices do, too; a broker repeats prices that
 -- would count twice.
 list_prices as (
 
