@@ -39,10 +39,10 @@ docs: .venv/.run  ## Write docs/providers and the tables made from the price sou
 	$(BIN)/python -m orchestration.provider_docs
 
 bench: .venv/.dev  ## Benchmarks: ratios against a bare scan and against pandas (minutes)
-	$(BIN)/python benchmarks/litellm_jsonl.py
-	$(BIN)/python benchmarks/aws_offer.py
-	$(BIN)/python benchmarks/daily_run.py
-	$(BIN)/python benchmarks/usage_history.py
+	$(BIN)/python -m benchmarks.litellm_jsonl
+	$(BIN)/python -m benchmarks.aws_offer
+	$(BIN)/python -m benchmarks.daily_run
+	$(BIN)/python -m benchmarks.usage_history
 
 clean:  ## Remove what was built; data/ stays
 	rm -rf .venv dbt/target dbt/logs .mypy_cache .ruff_cache .pytest_cache *.egg-info

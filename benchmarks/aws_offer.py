@@ -1,6 +1,6 @@
 """How fast an AWS offer file lands and is parsed, against DuckDB and pandas on the same file with the same filter.
 
-    python benchmarks/aws_offer.py [--megabytes 450]
+    python -m benchmarks.aws_offer [--megabytes 450]
 
 The file is generated (seeded) with the column layout of the published EC2 offer file and a row mix after us-east-1:
 some 1,100 instance types, one in 15 with GPUs, times operating systems, tenancies and capacity states, with twelve

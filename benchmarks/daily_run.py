@@ -1,6 +1,6 @@
 """The whole demo day through the command line: the first run (60 days to load) and the run after it.
 
-    python benchmarks/daily_run.py
+    python -m benchmarks.daily_run
 
 Prints seconds and peak memory of each, and as a yardstick a bare DuckDB scan of every file the first run reads, plus
 pandas reading a part of the same payloads. Without network it includes the waits for names that do not resolve.

@@ -1,6 +1,6 @@
 """LiteLLM payloads: raw load and staging, against a bare DuckDB scan of the same file and against pandas.
 
-    python benchmarks/litellm_jsonl.py [--megabytes 1000] [--pandas-megabytes 200]
+    python -m benchmarks.litellm_jsonl [--megabytes 1000] [--pandas-megabytes 200]
 
 Prints seconds and ratios of one run on this machine. pandas reads a part of the file (it needs minutes and several GB
 for the whole); its time is scaled by bytes.

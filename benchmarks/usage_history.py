@@ -1,6 +1,6 @@
 """What one more day of usage costs after 10 days of history and after 400: dbt's time must not grow with it.
 
-    python benchmarks/usage_history.py
+    python -m benchmarks.usage_history
 
 Fills two warehouses with calls and scrapes made in SQL, builds them, adds a day to each and builds again, three times
 in turns. Prints the seconds of the fastest of these builds by dbt's own account, for the models and tests of usage and

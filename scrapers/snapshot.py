@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _READ_BYTES = 1 << 20
+# Python hands the interpreter over every 5 ms only: a batch must keep the hashing thread busy for longer.
+_HASH_BYTES = 1 << 23
 _GUNZIP_ERROR = cast("type[Exception]", isal_zlib.error)  # the package's stub declares an instance
 
 
@@ -90,21 +92,35 @@ class BackgroundSha256:
         self._hash = hashlib.sha256()
         self._worker = ThreadPoolExecutor(max_workers=1)
         self._last: Future[None] | None = None
+        self._pieces: list[bytes] = []
+        self._waiting_bytes = 0
 
     def update(self, data: bytes) -> None:
-        """Hash `data` while the caller goes on; waits for the piece before it, so that memory stays bounded."""
-        if self._last:
-            self._last.result()
-        self._last = self._worker.submit(self._hash.update, data)
+        """Hash `data` while the caller goes on; waits for the batch before it, so that memory stays bounded."""
+        self._pieces.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes >= _HASH_BYTES:
+            self._submit()
 
     def hexdigest(self) -> str:
         """Return the digest of all pieces; none can follow."""
         self.close()
+        self._hash.update(self._batch())
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        """Wait for the last piece and end the worker."""
+        """Wait for the batch at work and end the worker."""
         self._worker.shutdown()
+
+    def _submit(self) -> None:
+        if self._last:
+            self._last.result()
+        self._last = self._worker.submit(self._hash.update, self._batch())
+
+    def _batch(self) -> bytes:
+        batch = b"".join(self._pieces)
+        self._pieces, self._waiting_bytes = [], 0
+        return batch
 
 
 class _VerifiedStream(io.RawIOBase):
