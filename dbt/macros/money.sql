@@ -34,10 +34,13 @@ served two of them in a day bears its whole bill on them.
     cast(cast({{ usd_per_eur }} as double) / nullif(cast({{ units_per_eur }} as double), 0) as decimal(18, 10))
 {%- endmacro %}
 
-{#- An amount in another currency as USD to `scale` decimals, exactly: 18 and 18 digits multiply to 36. -#}
+{#-
+An amount in another currency as USD to `scale` decimals, exactly: 20 and 18 digits multiply to 38. Of 18 and 18 DuckDB
+makes 18 again while the scales allow it, which a commitment of a million dollars upfront overflows.
+-#}
 {% macro usd_at_rate(amount, usd_per_unit, scale=8) -%}
     cast(
-        cast({{ amount }} as decimal(18, {{ scale }})) * cast({{ usd_per_unit }} as decimal(18, 10))
+        cast({{ amount }} as decimal(20, {{ scale }})) * cast({{ usd_per_unit }} as decimal(18, 10))
         as decimal(18, {{ scale }})
     )
 {%- endmacro %}
