@@ -188,8 +188,11 @@ create table if not exists raw.ledger_run (
     run_id varchar not null,
     started_at timestamptz not null,
     as_of_date date not null,                  -- last UTC day in the marts
-    window_start_date date not null            -- first UTC day whose usage is rebuilt by this run
+    window_start_date date not null,           -- first UTC day whose usage is rebuilt by this run
+    prices_settled_until_at timestamptz        -- what is known of prices before this instant stands; null: nothing does
 );
+-- For warehouses made before the column was.
+alter table raw.ledger_run add column if not exists prices_settled_until_at timestamptz;
 
 -- One row: digest of the seeds, models and macros that built the published marts. Incremental tables hold what older SQL and
 -- seeds made of the past; with other ones they are built anew, once.
@@ -200,3 +203,7 @@ create table if not exists raw.published_transform (
 -- UTC days whose usage rows changed since the marts were last published; a run killed in between finds them here. The
 -- first day of all usage where the routes of ledger.yaml changed.
 create table if not exists raw.pending_usage_days (usage_date date not null);
+
+-- Instants since which the price book has to be made anew, because something about prices of that time was loaded since
+-- the marts were last published: a pull, a replay, an exchange rate. With the snapshot whose records are new or other ones.
+create table if not exists raw.pending_price_changes (changed_at timestamptz not null, snapshot_id varchar);

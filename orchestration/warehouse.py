@@ -312,6 +312,18 @@ def load_rate_entry(
             ],
         )
         failures = check_batch(_rate_frame(con, parsed), RATE_RULES)
+        # A late rate is one of a day long gone; those of the file that are known already change nothing.
+        con.execute(
+            """
+            insert into raw.pending_price_changes
+            select min(rate_date), null from (
+                select rate_date, currency, units_per_eur from staged_exchange_rates
+                except
+                select rate_date, currency, units_per_eur from raw.exchange_rates
+            )
+            having count(*) > 0
+            """
+        )
     return _load_entry(
         con,
         entry,
@@ -354,6 +366,7 @@ def _load_entry(
             con.execute(f"delete from raw.{name} where {key} = ?", [entry.entry_id])
         if outcome == "loaded":
             con.execute(f"insert into raw.{table} by name select * from staged_{table}")
+        con.execute("insert into raw.pending_price_changes values (?, ?)", [entry.fetched_at, entry.snapshot_id])
         _insert_rejections(con, entry, rejections or [])
         con.execute(
             "insert into raw.source_fetches values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -847,7 +860,8 @@ def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: dateti
     """Writes the one row of `raw.ledger_run` and returns the first day to rebuild.
 
     That is the earliest of: three days ending with `as_of_date`, every day whose rows changed since the last published
-    run (all days, where the routes changed), and where the last run left off.
+    run (all days, where the routes changed), and where the last run left off. What is known of prices stands up to the
+    day before the earliest change since the last published run; as long as none is published, nothing stands.
     """
     earliest: date | None = _scalar(con, "select min(usage_date) from raw.pending_usage_days")
     last: date | None = _scalar(con, "select min(as_of_date) from raw.ledger_run")
@@ -857,7 +871,21 @@ def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: dateti
     window_start = min(day for day in starts if day)
     with _transaction(con):
         con.execute("delete from raw.ledger_run")
-        con.execute("insert into raw.ledger_run values (?, ?, ?, ?)", [run_id, started_at, as_of_date, window_start])
+        con.execute(
+            """
+            insert into raw.ledger_run
+            select
+                ?, ?, ?, ?,
+                case
+                    when exists (from raw.published_transform) then
+                        date_trunc('day', coalesce(
+                            (select min(changed_at) from raw.pending_price_changes),
+                            (select max(fetched_at) from raw.source_fetches)
+                        )) - interval 1 day
+                end
+            """,
+            [run_id, started_at, as_of_date, window_start],
+        )
     return window_start
 
 
@@ -879,5 +907,6 @@ def note_published(con: duckdb.DuckDBPyConnection, digest: str) -> None:
     """Called once the marts of this run are published: the changed days are in them, and so is this SQL."""
     with _transaction(con):
         con.execute("delete from raw.pending_usage_days")
+        con.execute("delete from raw.pending_price_changes")
         con.execute("delete from raw.published_transform")
         con.execute("insert into raw.published_transform values (?)", [digest])

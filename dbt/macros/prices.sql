@@ -58,3 +58,8 @@ help nobody. E3 of the Google history, the slip that was found soonest by its ow
 {% macro log_distance(ratio) -%}
     abs(ln(cast({{ ratio }} as double)))
 {%- endmacro %}
+
+{#- Whether two values are the same, or both unknown. -#}
+{% macro same(one, other) -%}
+    coalesce({{ one }} = {{ other }}, {{ one }} is null and {{ other }} is null)
+{%- endmacro %}

@@ -68,3 +68,48 @@ denominator is zero or either side is unknown: not `least(x, 1)`, which makes 1 
         end as decimal(9, 8)
     )
 {%- endmacro %}
+
+{#-
+The price book goes on from what it said before: up to `prices_settled_until_at` it stands. To judge what came after, a
+run reads the snapshots of so many days before that, more than any rule looks back: the longest is the hold of a feed that
+slipped (price_slip_hold_days). Of a source that rests, the last few snapshots are read, however old.
+-#}
+{% macro price_look_back_days() -%}
+    {{ return(35) }}
+{%- endmacro %}
+
+{#- Up to when the price book stands, as a scalar subquery. -#}
+{% macro prices_settled_until_at() -%}
+    (select run.prices_settled_until_at from {{ ref("stg_ledger__run") }} as run)
+{%- endmacro %}
+
+{#-
+Incremental strategy `replace_unsettled`: rows that begin after the settled time are deleted and written anew; a row from
+before is replaced when the model brings it again, which it does to end it or to say that it goes on. The model states in
+`meta.begins_column` when a row begins, and the columns of its key in `meta.key`.
+-#}
+{% macro get_incremental_replace_unsettled_sql(arg_dict) -%}
+    {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
+    {%- set meta = config.get("meta") -%}
+    {%- set key = meta["key"] | join(", ") -%}
+    delete from {{ arg_dict["target_relation"] }}
+    where {{ meta["begins_column"] }} >= {{ prices_settled_until_at() }}
+    or ({{ key }}) in (select {{ key }} from {{ arg_dict["temp_relation"] }});
+
+    insert into {{ arg_dict["target_relation"] }} ({{ columns }})
+    select {{ columns }} from {{ arg_dict["temp_relation"] }}
+{%- endmacro %}
+
+{#-
+Incremental strategy `keep_window_snapshots`: a table about single snapshots keeps those that the run reads, gains the new
+ones and loses the old ones.
+-#}
+{% macro get_incremental_keep_window_snapshots_sql(arg_dict) -%}
+    {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
+    delete from {{ arg_dict["target_relation"] }}
+    where snapshot_id in (select snapshot_id from {{ arg_dict["temp_relation"] }})
+    or snapshot_id not in (select snapshot_id from {{ ref("int_price_snapshots") }});
+
+    insert into {{ arg_dict["target_relation"] }} ({{ columns }})
+    select {{ columns }} from {{ arg_dict["temp_relation"] }}
+{%- endmacro %}

@@ -60,6 +60,7 @@ class RawRoom:
                 "values (?, ?, ?, ?, ?, ?, 'live', ?, 0, 0, 'https://prices.test', null, ?)",
                 [fetch_id, source, dataset, at, outcome, snapshot_id, len(records or []) or None, message],
             )
+            con.execute("insert into raw.pending_price_changes values (?, ?)", [at, snapshot_id])
             for number, record in enumerate(records or [], start=1):
                 row = {
                     "snapshot_id": snapshot_id,
@@ -76,12 +77,14 @@ class RawRoom:
                 con.execute(f"insert into raw.price_records ({', '.join(row)}) values ({marks})", list(row.values()))
         return snapshot_id
 
-    def run_facts(self, *, started_at: datetime, as_of: int, window_start: int) -> None:
+    def run_facts(
+        self, *, started_at: datetime, as_of: int, window_start: int, prices_settled_until_at: datetime | None = None
+    ) -> None:
         with self.connect() as con:
             con.execute("delete from raw.ledger_run")
             con.execute(
-                "insert into raw.ledger_run values ('r', ?, ?, ?)",
-                [started_at, day(as_of).date(), day(window_start).date()],
+                "insert into raw.ledger_run values ('r', ?, ?, ?, ?)",
+                [started_at, day(as_of).date(), day(window_start).date(), prices_settled_until_at],
             )
 
     def dbt(self, *arguments: str) -> None:

@@ -20,6 +20,7 @@ from scrapers.overrides import OVERRIDES
 from scrapers.prices.registry import PRICE_SOURCES
 
 PRICE_RECORDS = dg.AssetKey(["raw", "price_records"])
+PRICE_TABLES = ("source_fetches", "price_records", "rejected_records", "pending_price_changes")
 EXCHANGE_RATES = dg.AssetKey(["raw", "exchange_rates"])
 LANDED_RATES = dg.AssetKey(["landing", "ecb_exchange_rates"])
 
@@ -207,7 +208,7 @@ class LoadConfig(dg.Config):
             kinds={"python", "duckdb"},
             owners=["team:platform"],
         )
-        for table in ("source_fetches", "price_records", "rejected_records")
+        for table in PRICE_TABLES
     ],
     check_specs=[
         dg.AssetCheckSpec(
@@ -241,7 +242,7 @@ def raw_price_records(context: dg.AssetExecutionContext, config: LoadConfig):
             )
         counts = {
             table: con.execute(f"select count(*) from raw.{table}").fetchone()[0]
-            for table in ("source_fetches", "price_records", "rejected_records")
+            for table in PRICE_TABLES
         }
     for table, count in counts.items():
         yield dg.MaterializeResult(["raw", table], metadata={"dagster/row_count": count})

@@ -1,3 +1,11 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_unsettled",
+    on_schema_change="fail",
+    meta={"begins_column": "accepted_from_at", "key": ["series_id", "valid_from_at"]},
+) }}
+
+-- depends_on: {{ ref('stg_ledger__run') }}
 with observations as (
 
     select * from {{ ref("int_price_observations") }}
@@ -167,6 +175,7 @@ described_intervals as (
         proven_intervals.first_period_number,
         proven_intervals.segment_number,
         proven_intervals.withdrawn_at,
+        proven_intervals.accepted_from_at,
         proven_intervals.first_seen_at,
         proven_intervals.last_seen_at,
         -- Before the first pull the source's own date holds; later its dates must not reach behind a known
@@ -254,6 +263,10 @@ rated_intervals as (
             else described_intervals.valid_from_at
         end as rated_valid_from_at,
         case
+            when numbered_rates.rate_number > 1 then numbered_rates.rated_from_at
+            else described_intervals.accepted_from_at
+        end as rated_accepted_from_at,
+        case
             when numbered_rates.usd_per_unit is null then described_intervals.price_usd_per_instance_hour
             else {{ usd_at_rate(
                 "described_intervals.price_native_per_instance_hour", "numbered_rates.usd_per_unit"
@@ -283,7 +296,7 @@ dated_intervals as (
 
 ),
 
-final as (
+looked_at as (
 
     select
         dated_intervals.series_id,
@@ -331,6 +344,7 @@ final as (
         coalesce(dated_intervals.rate_date, dated_intervals.fx_rate_date) as fx_rate_date,
         dated_intervals.price_unit_raw,
         dated_intervals.price_basis,
+        dated_intervals.rated_accepted_from_at as accepted_from_at,
         dated_intervals.rated_valid_from_at as valid_from_at,
         dated_intervals.valid_to_at,
         coalesce(dated_intervals.rate_first_seen_at, dated_intervals.first_seen_at) as first_seen_at,
@@ -348,6 +362,150 @@ final as (
     from dated_intervals
     left join price_sources on dated_intervals.source = price_sources.source
 
-)
+){% if is_incremental() %},
 
+-- What stood before, as far as it has not ended.
+standing as (
+
+    select * from {{ this }}
+    where
+        accepted_from_at < {{ prices_settled_until_at() }}
+        and (valid_to_at is null or valid_to_at >= {{ prices_settled_until_at() }})
+
+),
+
+-- The snapshots looked at begin in the middle: what they show at the settled time is no new price, and nor is
+-- the standing one that a feed shows again after a long time of wrong ones.
+ranked_intervals as (
+
+    select
+        looked_at.*,
+        looked_at.accepted_from_at < {{ prices_settled_until_at() }} as is_settled,
+        row_number() over (
+            partition by
+                looked_at.series_id, looked_at.accepted_from_at < {{ prices_settled_until_at() }}
+            order by looked_at.accepted_from_at desc
+        ) as recency,
+        row_number() over (partition by looked_at.series_id order by looked_at.accepted_from_at) as sequence
+    from looked_at
+
+),
+
+continuations as (
+
+    select
+        standing.series_id,
+        ranked_intervals.accepted_from_at,
+        ranked_intervals.valid_to_at,
+        ranked_intervals.last_seen_at
+    from standing
+    inner join ranked_intervals
+        on
+            standing.series_id = ranked_intervals.series_id
+            and (
+                ranked_intervals.is_settled and ranked_intervals.recency = 1
+                or not ranked_intervals.is_settled
+                and ranked_intervals.sequence = 1
+                and standing.price_usd_per_instance_hour = ranked_intervals.price_usd_per_instance_hour
+            )
+
+),
+
+new_intervals as (
+
+    select ranked_intervals.* from ranked_intervals
+    left join continuations
+        on
+            ranked_intervals.series_id = continuations.series_id
+            and ranked_intervals.accepted_from_at = continuations.accepted_from_at
+    where not ranked_intervals.is_settled and continuations.series_id is null
+
+),
+
+first_starts as (
+
+    select
+        series_id,
+        min(accepted_from_at) as started_at
+    from new_intervals
+    group by series_id
+
+),
+
+-- Series of which the last sighting was followed by a pull without them.
+withdrawals as (
+
+    select
+        series_id,
+        max(withdrawn_at) as withdrawn_at
+    from dated_segments
+    where next_period_number is null
+    group by series_id
+
+),
+
+continued as (
+
+    select
+        standing.series_id,
+        standing.valid_from_at,
+        case
+            when continuations.series_id is not null then continuations.valid_to_at
+            else coalesce(first_starts.started_at, withdrawals.withdrawn_at)
+        end as valid_to_at,
+        greatest(standing.last_seen_at, coalesce(continuations.last_seen_at, standing.last_seen_at))
+            as last_seen_at
+    from standing
+    left join continuations on standing.series_id = continuations.series_id
+    left join first_starts on standing.series_id = first_starts.series_id
+    left join withdrawals on standing.series_id = withdrawals.series_id
+
+),
+
+known_series as (
+
+    select distinct known.series_id from {{ this }} as known
+    inner join new_intervals on known.series_id = new_intervals.series_id
+    where known.accepted_from_at < {{ prices_settled_until_at() }}
+
+),
+
+{% set columns = adapter.get_columns_in_relation(this) | map(attribute="name") | list -%}
+final as (
+
+    select
+        {% for column in columns -%}
+            {%- set table = "continued" if column in ("valid_to_at", "last_seen_at") else "standing" -%}
+            {{ table }}.{{ column }}{{ "," if not loop.last }}
+        {% endfor %}
+    from standing
+    inner join continued
+        on
+            standing.series_id = continued.series_id
+            and standing.valid_from_at = continued.valid_from_at
+    union all
+    select
+        {% for column in columns -%}
+            {%- if column == "valid_from_at" -%}
+                case
+                    when known_series.series_id is null then new_intervals.valid_from_at
+                    else new_intervals.accepted_from_at
+                end as valid_from_at
+            {%- else -%}
+                new_intervals.{{ column }}
+            {%- endif -%}
+            {{ "," if not loop.last }}
+        {% endfor %}
+    from new_intervals
+    left join known_series on new_intervals.series_id = known_series.series_id
+
+)
+{% else %},
+
+final as (
+
+    select * from looked_at
+
+)
+{% endif %}
 select * from final

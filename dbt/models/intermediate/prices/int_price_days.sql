@@ -15,11 +15,10 @@ bounds as (
     select
         {{ day_of("min(periods.seen_from_at)") }} as first_date,
         run.as_of_date as last_date,
-        run.window_start_date,
         run.started_at
     from periods
     cross join run
-    group by run.as_of_date, run.window_start_date, run.started_at
+    group by run.as_of_date, run.started_at
 
 ),
 
@@ -35,8 +34,7 @@ final as (
         days.spine_date as price_date,
         {{ plus_hours(start_of_day("days.spine_date"), 24) }} as day_end_at,
         -- The day that is not over yet is measured when the run began.
-        least({{ plus_hours(start_of_day("days.spine_date"), 24) }}, bounds.started_at) as measured_at,
-        days.spine_date >= bounds.window_start_date as is_in_window
+        least({{ plus_hours(start_of_day("days.spine_date"), 24) }}, bounds.started_at) as measured_at
     from days
     cross join bounds
 

@@ -1,5 +1,13 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_unsettled",
+    on_schema_change="fail",
+    meta={"begins_column": "first_seen_at", "key": ["finding_id"]},
+) }}
+
 -- Every rule in one place, in words: each incident with its cause and what was done.
 
+-- depends_on: {{ ref('stg_ledger__run') }}
 with findings as (
 
     select * from {{ ref("int_price_incidents") }}
@@ -32,7 +40,7 @@ described_findings as (
 
 ),
 
-final as (
+worded_findings as (
 
     select
         rule_id,
@@ -198,6 +206,18 @@ final as (
                 || ' USD per instance-hour (x' || {{ plain_number("ratio") }} || ').'
         end as explanation
     from described_findings
+
+),
+
+final as (
+
+    select * from worded_findings
+    {% if is_incremental() -%}
+        -- The snapshots looked at begin in the middle of things: what is older is known, or is not what it seems.
+        where
+            first_seen_at >= {{ prices_settled_until_at() }}
+            or finding_id in (select known.finding_id from {{ this }} as known)
+    {%- endif %}
 
 )
 

@@ -8,9 +8,27 @@ with periods as (
 
 ),
 
+-- Incidents that this run did not touch stand in int_price_findings as they are.
+touched_groups as (
+
+    select distinct
+        scoped_findings.period_id,
+        scoped_findings.rule_group,
+        scoped_findings.scope
+    from {{ ref("int_price_scoped_findings") }} as scoped_findings
+    inner join {{ ref("stg_ledger__run") }} as run on scoped_findings.written_by_run_id = run.run_id
+
+),
+
 scoped_series as (
 
-    select * from {{ ref("int_price_scoped_findings") }}
+    select scoped_findings.*
+    from {{ ref("int_price_scoped_findings") }} as scoped_findings
+    inner join touched_groups
+        on
+            scoped_findings.period_id = touched_groups.period_id
+            and scoped_findings.rule_group = touched_groups.rule_group
+            and scoped_findings.scope = touched_groups.scope
 
 ),
 
@@ -291,7 +309,7 @@ gap_findings as (
         max(gaps.missing_regions) as evidence,
         min(gaps.gone_from_at) as first_seen_at,
         max(
-            coalesce(back.seen_from_at, least(gaps.held_until_at, gaps.last_pull_at))
+            least(gaps.held_until_at, coalesce(back.seen_from_at, gaps.last_pull_at))
         ) as last_seen_at,
         min(periods.snapshot_id) as snapshot_id,
         max(
@@ -319,24 +337,23 @@ pause_findings as (
 
     select
         price_rules.rule_id,
-        periods.source,
-        periods.dataset,
+        pauses.source,
+        pauses.dataset,
         max(pauses.series_count) as series_count,
         max(pauses.paused_days) as observed,
         max(pauses.longest_pause_days) as expected,
         cast(cast(pauses.moved_at as date) as varchar) as evidence,
-        min(periods.seen_from_at) as first_seen_at,
-        max(periods.seen_until_at) as last_seen_at,
-        min(periods.snapshot_id) as snapshot_id,
-        max(case when periods.next_seen_from_at is null then 1 else 0 end) = 1 as is_open
+        min(pauses.seen_from_at) as first_seen_at,
+        max(pauses.seen_until_at) as last_seen_at,
+        min(pauses.snapshot_id) as snapshot_id,
+        max(case when pauses.is_latest then 1 else 0 end) = 1 as is_open
     from pauses
-    inner join periods on pauses.period_id = periods.period_id
     inner join price_rules
         on
             price_rules.rule_id = 'spot_prices_frozen'
             and pauses.paused_days > 2
             and pauses.paused_days > price_rules.threshold * pauses.longest_pause_days
-    group by price_rules.rule_id, periods.source, periods.dataset, pauses.moved_at
+    group by price_rules.rule_id, pauses.source, pauses.dataset, pauses.moved_at
 
 ),
 

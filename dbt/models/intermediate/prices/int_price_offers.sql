@@ -1,8 +1,33 @@
--- Recomputed whole from the raw records, so that a corrected seed repairs history.
+{{ config(
+    materialized="incremental",
+    incremental_strategy="keep_window_snapshots",
+    on_schema_change="fail",
+) }}
 
-with records as (
+-- What one snapshot says does not change with the next one: offers are worked out once. In a full refresh, which
+-- follows a change of seed or SQL, all of history is.
 
-    select * from {{ ref("stg_prices__records") }}
+-- depends_on: {{ ref('stg_prices__changes') }}
+with snapshots as (
+
+    select distinct snapshot_id from {{ ref("int_price_snapshots") }}
+    {% if is_incremental() -%}
+        where
+            snapshot_id not in (
+                -- Other currencies are worth what they are worth by the rates known today.
+                select known.snapshot_id from {{ this }} as known
+                group by known.snapshot_id
+                having min(known.price_currency) = 'USD' and max(known.price_currency) = 'USD'
+            )
+            or snapshot_id in (select changes.snapshot_id from {{ ref("stg_prices__changes") }} as changes)
+    {%- endif %}
+
+),
+
+records as (
+
+    select records.* from {{ ref("stg_prices__records") }} as records
+    inner join snapshots on records.snapshot_id = snapshots.snapshot_id
 
 ),
 

@@ -1,59 +1,8 @@
 -- Spot prices that stopped moving: a frozen cache answers in time, so that only the feed's own habit tells.
 
-with periods as (
+with spot_periods as (
 
-    select * from {{ ref("int_price_snapshots") }}
-
-),
-
-offers as (
-
-    select * from {{ ref("int_price_offers") }}
-
-),
-
-spot_prices as (
-
-    select
-        periods.period_id,
-        periods.source,
-        periods.dataset,
-        periods.period_number,
-        -- At one exchange rate: a frozen feed in another currency would move every day.
-        coalesce(offers.price_usd_per_instance_hour_at_first_rate, offers.price_usd_per_instance_hour)
-            as price_usd,
-        lag(
-            coalesce(offers.price_usd_per_instance_hour_at_first_rate, offers.price_usd_per_instance_hour)
-        ) over (
-            partition by offers.series_id order by periods.period_number
-        ) as previous_price_usd
-    from periods
-    inner join offers on periods.snapshot_id = offers.snapshot_id
-    where offers.pricing_model = 'spot' and offers.price_usd_per_instance_hour is not null
-
-),
-
--- One row per period with spot prices; it moved when any of them did.
-spot_periods as (
-
-    select
-        spot_prices.period_id,
-        spot_prices.source,
-        spot_prices.dataset,
-        spot_prices.period_number,
-        periods.seen_from_at,
-        periods.seen_until_at,
-        count(*) as series_count,
-        count(case when spot_prices.price_usd <> spot_prices.previous_price_usd then 1 end) > 0 as has_moved
-    from spot_prices
-    inner join periods on spot_prices.period_id = periods.period_id
-    group by
-        spot_prices.period_id,
-        spot_prices.source,
-        spot_prices.dataset,
-        spot_prices.period_number,
-        periods.seen_from_at,
-        periods.seen_until_at
+    select * from {{ ref("int_price_spot_periods") }}
 
 ),
 
@@ -101,6 +50,12 @@ final as (
 
     select
         counted_periods.period_id,
+        counted_periods.source,
+        counted_periods.dataset,
+        counted_periods.snapshot_id,
+        counted_periods.seen_from_at,
+        counted_periods.seen_until_at,
+        counted_periods.is_latest,
         counted_periods.series_count,
         habits.moved_at,
         {{ ratio(hours_between("habits.moved_at", "counted_periods.seen_until_at"), "24") }} as paused_days,

@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_unsettled",
+    on_schema_change="fail",
+    meta={"begins_column": "first_seen_at", "key": ["occurrence_id"]},
+) }}
+
 -- What each finding of a series belongs to: all of its dataset, a region, a GPU model or a machine type.
 
 with periods as (
@@ -15,6 +22,12 @@ offers as (
 series_findings as (
 
     select * from {{ ref("int_price_series_findings") }}
+
+),
+
+run as (
+
+    select run_id from {{ ref("stg_ledger__run") }}
 
 ),
 
@@ -58,6 +71,9 @@ described_series as (
         on
             series_findings.snapshot_id = offers.snapshot_id
             and series_findings.series_id = offers.series_id
+    {% if is_incremental() -%}
+        where series_findings.first_seen_at >= {{ prices_settled_until_at() }}
+    {%- endif %}
 
 ),
 
@@ -174,7 +190,7 @@ scopes as (
 
 ),
 
-final as (
+scoped_series as (
 
     select
         described_series.source,
@@ -212,8 +228,23 @@ final as (
             when scopes.is_whole_gpu_model_of_region and described_series.gpu_model is not null
                 then 'regional GPU ' || described_series.gpu_model
             else 'machine ' || coalesce(described_series.price_key, '')
-        end as scope
+        end as scope,
+        md5(
+            concat_ws(
+                '|',
+                described_series.source,
+                described_series.dataset,
+                described_series.series_id,
+                described_series.rule_id,
+                described_series.period_id,
+                coalesce(cast(described_series.observed as varchar), ''),
+                coalesce(cast(described_series.expected as varchar), ''),
+                coalesce(described_series.evidence, '')
+            )
+        ) as occurrence_id,
+        run.run_id as written_by_run_id
     from described_series
+    cross join run
     left join scopes
         on
             described_series.period_id = scopes.period_id
@@ -221,6 +252,83 @@ final as (
             and coalesce(described_series.region, '') = scopes.region
             and coalesce(described_series.gpu_model, '') = scopes.gpu_model
 
-)
+){% if is_incremental() %},
 
+-- What began before, as far as it may go on or has just ended.
+standing as (
+
+    select * from {{ this }}
+    where
+        first_seen_at < {{ prices_settled_until_at() }}
+        and (
+            is_open
+            or last_seen_at >= {{ plus_hours(prices_settled_until_at(), -24 * price_look_back_days()) }}
+        )
+
+),
+
+-- Of a finding that began before the snapshots looked at, these show the rest.
+continuations as (
+
+    select
+        standing.occurrence_id,
+        max(series_findings.last_seen_at) as last_seen_at,
+        max(case when series_findings.is_open then 1 else 0 end) = 1 as is_open
+    from standing
+    inner join series_findings
+        on
+            standing.source = series_findings.source
+            and standing.dataset = series_findings.dataset
+            and standing.series_id = series_findings.series_id
+            and standing.rule_id = series_findings.rule_id
+            and (standing.layer = 'L2' or {{ same("standing.observed", "series_findings.observed") }})
+            and (standing.layer = 'L2' or {{ same("standing.expected", "series_findings.expected") }})
+            and (standing.layer = 'L1' or {{ same("standing.evidence", "series_findings.evidence") }})
+            and standing.first_seen_at <= series_findings.last_seen_at
+            and standing.last_seen_at >= series_findings.first_seen_at
+    where series_findings.first_seen_at < {{ prices_settled_until_at() }}
+    group by standing.occurrence_id
+
+),
+
+continued as (
+
+    select
+        standing.occurrence_id,
+        run.run_id as written_by_run_id,
+        greatest(standing.last_seen_at, coalesce(continuations.last_seen_at, standing.last_seen_at))
+            as last_seen_at,
+        coalesce(continuations.is_open, false) as is_open
+    from standing
+    cross join run
+    left join continuations on standing.occurrence_id = continuations.occurrence_id
+
+),
+
+{% set columns = adapter.get_columns_in_relation(this) | map(attribute="name") | list -%}
+final as (
+
+    select
+        {% for column in columns -%}
+            {%- set is_other = column in ("last_seen_at", "is_open", "written_by_run_id") -%}
+            {{ "continued" if is_other else "standing" }}.{{ column }}{{ "," if not loop.last }}
+        {% endfor %}
+    from standing
+    inner join continued on standing.occurrence_id = continued.occurrence_id
+    union all
+    select
+        {% for column in columns -%}
+            {{ column }}{{ "," if not loop.last }}
+        {% endfor %}
+    from scoped_series
+
+)
+{% else %},
+
+final as (
+
+    select * from scoped_series
+
+)
+{% endif %}
 select * from final

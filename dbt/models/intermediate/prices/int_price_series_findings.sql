@@ -37,6 +37,12 @@ peers as (
 
 ),
 
+intervals as (
+
+    select * from {{ ref("int_gpu_price_intervals") }}
+
+),
+
 price_rules as (
 
     select * from {{ ref("price_rules") }}
@@ -320,18 +326,17 @@ final as (
         peers.peer_price_usd_per_gpu_hour as expected,
         cast(peers.peer_count as varchar) as evidence,
         cast(null as decimal(28, 8)) as slip_ratio,
-        periods.period_id,
+        peers.period_id,
         peers.snapshot_id,
-        peers.seen_from_at as first_seen_at,
-        peers.last_seen_at,
-        peers.is_in_force as is_open
+        peers.accepted_from_at as first_seen_at,
+        intervals.last_seen_at,
+        intervals.valid_to_at is null as is_open
     from peers
     inner join price_rules on price_rules.rule_id = 'price_unlike_peers'
-    inner join periods
+    inner join intervals
         on
-            peers.snapshot_id = periods.snapshot_id
-            and peers.seen_from_at between periods.seen_from_at and periods.seen_until_at
-    where {{ log_distance("peers.peer_ratio") }} > ln(cast(price_rules.threshold as double))
+            peers.series_id = intervals.series_id
+            and peers.accepted_from_at = intervals.accepted_from_at
 
 )
 

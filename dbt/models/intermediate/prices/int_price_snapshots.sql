@@ -1,5 +1,6 @@
 -- A pull that finds nothing new confirms the snapshot before it; together they are one period. Refused and
 -- failed pulls say nothing about prices and are left out: what was in force stays in force and grows older.
+-- Only the periods that the run has to look at are here, and with them only their snapshots everywhere after.
 
 with fetches as (
 
@@ -77,6 +78,31 @@ periods as (
 
 ),
 
+followed_periods as (
+
+    select
+        *,
+        lead(seen_from_at) over (partition by source, dataset order by period_number) as next_seen_from_at,
+        -- 1 of the last period that ended before the look-back begins, 2 of the one before it, ...
+        case
+            when
+                seen_until_at
+                < {{ plus_hours(prices_settled_until_at(), -24 * price_look_back_days()) }}
+                then
+                    row_number() over (
+                        partition by
+                            source,
+                            dataset,
+                            seen_until_at
+                            < {{ plus_hours(prices_settled_until_at(), -24 * price_look_back_days()) }}
+                        order by period_number desc
+                    )
+            else 0
+        end as age_rank
+    from periods
+
+),
+
 final as (
 
     select
@@ -88,8 +114,9 @@ final as (
         seen_from_at,
         seen_until_at,
         confirmed_at,
-        lead(seen_from_at) over (partition by source, dataset order by period_number) as next_seen_from_at
-    from periods
+        next_seen_from_at
+    from followed_periods
+    where age_rank <= 5
 
 )
 

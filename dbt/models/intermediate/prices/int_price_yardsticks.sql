@@ -1,6 +1,14 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="keep_window_snapshots",
+    on_schema_change="fail",
+) }}
+
 -- What an offer can be held against inside one snapshot: the same offer in other regions, and the other sizes
 -- of its family in its own region. Prices out of absolute bounds are no yardstick and are not measured.
 
+-- depends_on: {{ ref('stg_prices__changes') }}
+-- depends_on: {{ ref('stg_ledger__run') }}
 with offers as (
 
     select * from {{ ref("int_price_offers") }}
@@ -61,17 +69,6 @@ priced_offers as (
 
 ),
 
-comparable_offers as (
-
-    select priced_offers.*
-    from priced_offers
-    cross join bounds
-    where
-        coalesce(priced_offers.gpu_price_usd / priced_offers.reference_price_usd, 1)
-        between bounds.lowest and bounds.highest
-
-),
-
 snapshots as (
 
     select
@@ -81,6 +78,13 @@ snapshots as (
         min(seen_from_at) as first_seen_at
     from periods
     group by snapshot_id, source, dataset
+    {% if is_incremental() -%}
+        -- Of the last snapshots the other regions may have come only now.
+        having
+            min(seen_from_at) >= {{ prices_settled_until_at() }}
+            or snapshot_id not in (select known.snapshot_id from {{ this }} as known)
+            or snapshot_id in (select changes.snapshot_id from {{ ref("stg_prices__changes") }} as changes)
+    {%- endif %}
 
 ),
 
@@ -116,6 +120,18 @@ region_pool as (
             and coalesce(periods.next_seen_from_at > {{ plus_hours("snapshots.first_seen_at", 1) }}, true)
     inner join one_region_snapshots as one_region_members
         on periods.snapshot_id = one_region_members.snapshot_id
+
+),
+
+comparable_offers as (
+
+    select priced_offers.*
+    from priced_offers
+    cross join bounds
+    where
+        coalesce(priced_offers.gpu_price_usd / priced_offers.reference_price_usd, 1)
+        between bounds.lowest and bounds.highest
+        and priced_offers.snapshot_id in (select region_pool.member_snapshot_id from region_pool)
 
 ),
 
@@ -226,6 +242,7 @@ final as (
             ) as decimal(28, 8)
         ) as log_deviation
     from comparable_offers
+    inner join snapshots on comparable_offers.snapshot_id = snapshots.snapshot_id
     left join region_medians
         on
             comparable_offers.snapshot_id = region_medians.snapshot_id

@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="delete+insert",
+    unique_key=["kind", "source", "dataset", "raw_value"],
+    on_schema_change="fail",
+) }}
+
 -- Words that no seed knows. Their prices are kept, with a null where the meaning should stand; here each word
 -- is listed until a seed row gives it one.
 
@@ -87,19 +94,73 @@ unmapped_offers as (
 
 ),
 
-final as (
+words_per_period as (
 
     select
         unmapped_offers.kind,
         periods.source,
+        periods.dataset,
         unmapped_offers.raw_value,
-        count(distinct unmapped_offers.series_id) as series_count,
-        min(periods.seen_from_at) as first_seen_at,
-        max(periods.seen_until_at) as last_seen_at,
-        max(case when periods.next_seen_from_at is null then 1 else 0 end) = 1 as is_open
+        periods.seen_from_at,
+        periods.seen_until_at,
+        periods.next_seen_from_at is null as is_latest,
+        count(distinct unmapped_offers.series_id) as series_count
     from unmapped_offers
     inner join periods on unmapped_offers.snapshot_id = periods.snapshot_id
-    group by unmapped_offers.kind, periods.source, unmapped_offers.raw_value
+    group by
+        unmapped_offers.kind,
+        periods.source,
+        periods.dataset,
+        unmapped_offers.raw_value,
+        periods.seen_from_at,
+        periods.seen_until_at,
+        periods.next_seen_from_at
+
+),
+
+words as (
+
+    select
+        kind,
+        source,
+        dataset,
+        raw_value,
+        max(series_count) as series_count,
+        min(seen_from_at) as first_seen_at,
+        max(seen_until_at) as last_seen_at,
+        max(case when is_latest then 1 else 0 end) = 1 as is_open
+    from words_per_period
+    group by kind, source, dataset, raw_value
+    {% if is_incremental() -%}
+        union all
+        select
+            kind,
+            source,
+            dataset,
+            raw_value,
+            series_count,
+            first_seen_at,
+            last_seen_at,
+            false as is_open
+        from {{ this }}
+        where is_open or last_seen_at >= (select min(periods.seen_from_at) from periods)
+    {%- endif %}
+
+),
+
+final as (
+
+    select
+        kind,
+        source,
+        dataset,
+        raw_value,
+        max(series_count) as series_count,
+        min(first_seen_at) as first_seen_at,
+        max(last_seen_at) as last_seen_at,
+        max(case when is_open then 1 else 0 end) = 1 as is_open
+    from words
+    group by kind, source, dataset, raw_value
 
 )
 

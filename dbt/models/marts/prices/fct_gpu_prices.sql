@@ -4,15 +4,9 @@ with intervals as (
 
 ),
 
-observations as (
+unaccepted as (
 
-    select * from {{ ref("int_price_observations") }}
-
-),
-
-offers as (
-
-    select * from {{ ref("int_price_offers") }}
+    select * from {{ ref("int_price_unaccepted") }}
 
 ),
 
@@ -32,25 +26,6 @@ price_sources as (
 accepted_series as (
 
     select distinct series_id from intervals
-
-),
-
--- Series that never had a price that could be used: listed without one rather than left out.
-unpriced_observations as (
-
-    select
-        observations.series_id,
-        observations.snapshot_id,
-        observations.quarantine_rule_id,
-        observations.next_seen_from_at,
-        min(observations.seen_from_at) over (partition by observations.series_id) as first_seen_at,
-        max(observations.seen_until_at) over (partition by observations.series_id) as last_seen_at,
-        row_number() over (
-            partition by observations.series_id order by observations.period_number desc
-        ) as recency
-    from observations
-    left join accepted_series on observations.series_id = accepted_series.series_id
-    where accepted_series.series_id is null
 
 ),
 
@@ -101,51 +76,49 @@ priced as (
 
 ),
 
+-- Series that never had a price that could be used: listed without one rather than left out.
 unpriced as (
 
     select
-        offers.series_id,
-        offers.source,
-        offers.dataset,
-        offers.provider,
-        offers.sku_id,
-        offers.price_key,
-        offers.instance_type,
-        offers.region,
-        offers.gpu_model,
-        offers.gpu_variant,
-        offers.gpu_memory_gb,
-        offers.gpu_memory_gb_raw,
-        offers.gpu_count,
-        offers.pricing_category,
-        offers.pricing_model,
-        offers.offer_tier,
-        offers.term_months,
-        offers.payment_option,
+        unaccepted.series_id,
+        unaccepted.source,
+        unaccepted.dataset,
+        unaccepted.provider,
+        unaccepted.sku_id,
+        unaccepted.price_key,
+        unaccepted.instance_type,
+        unaccepted.region,
+        unaccepted.gpu_model,
+        unaccepted.gpu_variant,
+        unaccepted.gpu_memory_gb,
+        unaccepted.gpu_memory_gb_raw,
+        unaccepted.gpu_count,
+        unaccepted.pricing_category,
+        unaccepted.pricing_model,
+        unaccepted.offer_tier,
+        unaccepted.term_months,
+        unaccepted.payment_option,
         cast(null as decimal(18, 8)) as price_usd_per_gpu_hour,
         cast(null as decimal(18, 8)) as price_usd_per_instance_hour,
         cast(null as decimal(18, 2)) as upfront_usd_per_instance,
         cast(null as decimal(18, 8)) as recurring_usd_per_instance_hour,
-        offers.price_amount,
-        offers.price_currency,
-        offers.fx_rate_usd,
-        offers.fx_rate_date,
-        offers.price_unit_raw,
-        offers.price_basis,
-        unpriced_observations.quarantine_rule_id as price_null_reason,
-        unpriced_observations.first_seen_at as valid_from_at,
-        unpriced_observations.next_seen_from_at as valid_to_at,
-        unpriced_observations.first_seen_at,
-        unpriced_observations.last_seen_at,
-        offers.fetched_at,
-        offers.snapshot_id,
-        offers.source_url
-    from unpriced_observations
-    inner join offers
-        on
-            unpriced_observations.snapshot_id = offers.snapshot_id
-            and unpriced_observations.series_id = offers.series_id
-    where unpriced_observations.recency = 1
+        unaccepted.price_amount,
+        unaccepted.price_currency,
+        unaccepted.fx_rate_usd,
+        unaccepted.fx_rate_date,
+        unaccepted.price_unit_raw,
+        unaccepted.price_basis,
+        unaccepted.price_null_reason,
+        unaccepted.first_seen_at as valid_from_at,
+        unaccepted.valid_to_at,
+        unaccepted.first_seen_at,
+        unaccepted.last_seen_at,
+        unaccepted.fetched_at,
+        unaccepted.snapshot_id,
+        unaccepted.source_url
+    from unaccepted
+    left join accepted_series on unaccepted.series_id = accepted_series.series_id
+    where accepted_series.series_id is null
 
 ),
 

@@ -7,6 +7,7 @@
     )
 }}
 
+-- depends_on: {{ ref('stg_ledger__run') }}
 with prices as (
 
     select * from {{ ref("fct_gpu_prices") }}
@@ -40,7 +41,7 @@ days as (
     {% if is_incremental() -%}
         -- A run may have been missed: days after the last one written are added even before the window.
         where
-            is_in_window
+            day_end_at > {{ prices_settled_until_at() }}
             or price_date > (
                 select coalesce(max(written.price_date), '1970-01-01') from {{ this }} as written
             )
@@ -90,12 +91,28 @@ sighted_prices_per_day as (
 
     select
         prices_per_day.*,
-        max(sightings.last_sighted_at) over (
-            partition by prices_per_day.series_id
-            order by prices_per_day.price_date
-            rows between unbounded preceding and current row
+        coalesce(
+            max(sightings.last_sighted_at) over (
+                partition by prices_per_day.series_id
+                order by prices_per_day.price_date
+                rows between unbounded preceding and current row
+            ),
+            -- What followed was held back for longer than a run looks back.
+            {% if is_incremental() -%}
+                known_days.last_seen_at,
+            {%- endif %}
+            prices_per_day.first_seen_at
         ) as last_sighted_at
     from prices_per_day
+    {% if is_incremental() -%}
+        left join {{ this }} as known_days
+            on
+                prices_per_day.series_id = known_days.series_id
+                and known_days.price_date = (
+                    select {{ plus_days(day_of("run.prices_settled_until_at"), -1) }}
+                    from {{ ref("stg_ledger__run") }} as run
+                )
+    {%- endif %}
     left join sightings
         on
             prices_per_day.series_id = sightings.series_id
