@@ -3,6 +3,18 @@
     6
 {%- endmacro %}
 
+{#-
+Whether an earlier sighting of a series still says what its price was: it was seen less than 34 days ago, or is one of the
+last few pulls that brought something new. What comes back after a longer time is a new price. A run looks further back
+than that, see price_look_back_days and int_price_snapshots.
+-#}
+{% macro is_still_a_yardstick(earlier_seen_until_at, earlier_period_number, seen_from_at, period_number) -%}
+    (
+        {{ seen_from_at }} <= {{ plus_hours(earlier_seen_until_at, 24 * 34) }}
+        or {{ period_number }} <= {{ earlier_period_number }} + 4
+    )
+{%- endmacro %}
+
 {#- Hours of a commitment: years x 8760, as providers and their price pages count (365 x 24 = 12 x 730). -#}
 {% macro term_hours(term_months) -%}
     ({{ term_months }} * 730)

@@ -84,6 +84,40 @@ slipped (price_slip_hold_days). Of a source that rests, the last few snapshots a
 {%- endmacro %}
 
 {#-
+Since when snapshots have to be judged anew, as a scalar subquery: what was first seen since the settled time, and after a
+pause or a late replay everything that is looked at.
+-#}
+{% macro prices_judged_until_at() -%}
+    (
+        select
+            case
+                when max(fetches.fetched_at) < {{ plus_hours("run.prices_settled_until_at", 48) }}
+                    then run.prices_settled_until_at
+                else {{ start_of_day("cast('1970-01-01' as date)") }}
+            end
+        from {{ ref("stg_ledger__run") }} as run
+        cross join {{ ref("stg_prices__fetches") }} as fetches
+        group by run.prices_settled_until_at
+    )
+{%- endmacro %}
+
+{#- The snapshots that are judged in this run, one row each with the time of its first sighting. -#}
+{% macro snapshots_to_judge() -%}
+    select
+        snapshot_id,
+        source,
+        dataset,
+        min(seen_from_at) as first_seen_at
+    from {{ ref("int_price_snapshots") }}
+    group by snapshot_id, source, dataset
+    {% if is_incremental() -%}
+        having
+            min(seen_from_at) >= {{ prices_judged_until_at() }}
+            or snapshot_id in (select changes.snapshot_id from {{ ref("stg_prices__changes") }} as changes)
+    {%- endif %}
+{%- endmacro %}
+
+{#-
 Incremental strategy `replace_unsettled`: rows that begin after the settled time are deleted and written anew; a row from
 before is replaced when the model brings it again, which it does to end it or to say that it goes on. The model states in
 `meta.begins_column` when a row begins, and the columns of its key in `meta.key`.
@@ -108,6 +142,7 @@ ones and loses the old ones.
     {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
     delete from {{ arg_dict["target_relation"] }}
     where snapshot_id in (select snapshot_id from {{ arg_dict["temp_relation"] }})
+    or snapshot_id in (select judged.snapshot_id from ({{ snapshots_to_judge() }}) as judged)
     or snapshot_id not in (select snapshot_id from {{ ref("int_price_snapshots") }});
 
     insert into {{ arg_dict["target_relation"] }} ({{ columns }})

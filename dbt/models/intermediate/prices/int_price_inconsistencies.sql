@@ -1,10 +1,26 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="keep_window_snapshots",
+    on_schema_change="fail",
+) }}
+
 -- Offers that contradict others of their snapshot: the same machine elsewhere, the other sizes of its family,
 -- or the GPU before it. Where two rows contradict each other, the one that is more unusual
 -- by itself is listed.
 
-with offers as (
+-- depends_on: {{ ref('stg_prices__changes') }}
+-- depends_on: {{ ref('stg_prices__fetches') }}
+-- depends_on: {{ ref('stg_ledger__run') }}
+with snapshots as (
 
-    select * from {{ ref("int_price_offers") }}
+    {{ snapshots_to_judge() }}
+
+),
+
+offers as (
+
+    select offers.* from {{ ref("int_price_offers") }} as offers
+    inner join snapshots on offers.snapshot_id = snapshots.snapshot_id
 
 ),
 

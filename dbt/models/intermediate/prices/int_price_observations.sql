@@ -131,14 +131,42 @@ plausible_observations as (
     select
         series_id,
         plausible_number as observation_number,
-        price_usd
+        price_usd,
+        seen_until_at,
+        period_number
     from priced_observations
     where is_plausible
 
 ),
 
--- The yardstick is the latest plausible sighting that is old enough; a series younger than that is held
--- against its first one. Prices held back already are compared too, for the ratio tells what slipped.
+-- The yardstick is the latest plausible sighting that is old enough; a series younger than that, or new again,
+-- is held against its first one. Prices held back already are compared too, for the ratio tells what slipped.
+numbered_baselines as (
+
+    select
+        later.period_id,
+        later.series_id,
+        later.pricing_model,
+        later.price_usd,
+        later.is_plausible,
+        later.plausible_number,
+        later.seen_from_at,
+        later.period_number,
+        case
+            when earlier.series_id is null then later.older_observation_count + 1
+            else later.older_observation_count
+        end as baseline_number
+    from priced_observations as later
+    left join plausible_observations as earlier
+        on
+            later.series_id = earlier.series_id
+            and later.older_observation_count = earlier.observation_number
+            and {{ is_still_a_yardstick(
+                "earlier.seen_until_at", "earlier.period_number", "later.seen_from_at", "later.period_number"
+            ) }}
+
+),
+
 compared_observations as (
 
     select
@@ -147,15 +175,17 @@ compared_observations as (
         later.pricing_model,
         later.price_usd,
         later.is_plausible,
-        greatest(later.older_observation_count, 1) as baseline_number,
+        later.seen_from_at,
+        later.period_number,
+        later.baseline_number,
         earlier.price_usd as baseline_price_usd,
         {{ ratio("later.price_usd", "earlier.price_usd") }} as baseline_ratio
-    from priced_observations as later
+    from numbered_baselines as later
     inner join plausible_observations as earlier
         on
             later.series_id = earlier.series_id
-            and greatest(later.older_observation_count, 1) = earlier.observation_number
-    where later.plausible_number > case when later.is_plausible then 1 else 0 end
+            and later.baseline_number = earlier.observation_number
+    where later.plausible_number - case when later.is_plausible then 1 else 0 end >= later.baseline_number
 
 ),
 
@@ -195,6 +225,9 @@ suspect_pairs as (
         on
             suspects.series_id = earlier.series_id
             and earlier.observation_number between suspects.baseline_number - 2 and suspects.baseline_number
+            and {{ is_still_a_yardstick(
+                "earlier.seen_until_at", "earlier.period_number", "suspects.seen_from_at", "suspects.period_number"
+            ) }}
 
 ),
 

@@ -1,10 +1,26 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="keep_window_snapshots",
+    on_schema_change="fail",
+) }}
+
 -- Layers L0 to L2: what is wrong with a snapshot as it stands, without looking at history. Four of five
 -- real GPU price errors studied were wrong from the first row ever seen, so these rules come before any
 -- comparison in time.
 
-with offers as (
+-- depends_on: {{ ref('stg_prices__changes') }}
+-- depends_on: {{ ref('stg_prices__fetches') }}
+-- depends_on: {{ ref('stg_ledger__run') }}
+with snapshots as (
 
-    select * from {{ ref("int_price_offers") }}
+    {{ snapshots_to_judge() }}
+
+),
+
+offers as (
+
+    select offers.* from {{ ref("int_price_offers") }} as offers
+    inner join snapshots on offers.snapshot_id = snapshots.snapshot_id
 
 ),
 
@@ -361,6 +377,7 @@ unioned as (
         expected,
         evidence
     from {{ ref("int_price_inconsistencies") }}
+    where snapshot_id in (select snapshots.snapshot_id from snapshots)
     union all
     select * from dearer_than_on_demand
     union all

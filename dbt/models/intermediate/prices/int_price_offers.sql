@@ -8,10 +8,14 @@
 -- follows a change of seed or SQL, all of history is.
 
 -- depends_on: {{ ref('stg_prices__changes') }}
+-- depends_on: {{ ref('stg_prices__fetches') }}
+-- depends_on: {{ ref('stg_ledger__run') }}
 with snapshots as (
 
-    select distinct snapshot_id from {{ ref("int_price_snapshots") }}
+    select snapshot_id from ({{ snapshots_to_judge() }}) as judged
     {% if is_incremental() -%}
+        union
+        select snapshot_id from {{ ref("int_price_snapshots") }}
         where
             snapshot_id not in (
                 -- Other currencies are worth what they are worth by the rates known today.
@@ -19,7 +23,6 @@ with snapshots as (
                 group by known.snapshot_id
                 having min(known.price_currency) = 'USD' and max(known.price_currency) = 'USD'
             )
-            or snapshot_id in (select changes.snapshot_id from {{ ref("stg_prices__changes") }} as changes)
     {%- endif %}
 
 ),

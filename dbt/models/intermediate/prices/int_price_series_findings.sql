@@ -90,6 +90,20 @@ unconfirmed_steps as (
 
 ),
 
+followed_prices as (
+
+    select
+        *,
+        lag(price_usd_per_instance_hour) over (partition by series_id order by period_number)
+            as previous_price_usd,
+        lag(seen_until_at) over (partition by series_id order by period_number) as seen_before_at,
+        lag(period_number) over (partition by series_id order by period_number) as previous_period_number
+    from observations
+    where accepted_from_at is not null
+
+),
+
+-- What comes back after a long time has not moved.
 accepted_steps as (
 
     select
@@ -97,9 +111,12 @@ accepted_steps as (
         series_id,
         pricing_model,
         price_usd_per_instance_hour as observed,
-        lag(price_usd_per_instance_hour) over (partition by series_id order by period_number) as expected
-    from observations
-    where accepted_from_at is not null
+        previous_price_usd as expected
+    from followed_prices
+    where
+        {{ is_still_a_yardstick(
+            "seen_before_at", "previous_period_number", "seen_from_at", "period_number"
+        ) }}
 
 ),
 
@@ -161,15 +178,38 @@ held_periods as (
 
 ),
 
+followed_sightings as (
+
+    select
+        period_id,
+        series_id,
+        period_number,
+        seen_from_at,
+        lag(seen_until_at) over (partition by series_id order by period_number) as seen_before_at,
+        lag(period_number) over (partition by series_id order by period_number) as previous_period_number
+    from observations
+
+),
+
 -- A series counts its own sightings: one that is missing for a day and comes back as wrong as before is no
--- new finding.
+-- new finding. After a long time it is, for which a number is left out.
 sightings as (
 
     select
         period_id,
         series_id,
-        row_number() over (partition by series_id order by period_number) as sighting_number
-    from observations
+        sum(
+            case
+                when
+                    {{ is_still_a_yardstick(
+                        "seen_before_at", "previous_period_number", "seen_from_at", "period_number"
+                    ) }}
+                    then 1
+                else 2
+            end
+        ) over (partition by series_id order by period_number rows between unbounded preceding and current row)
+            as sighting_number
+    from followed_sightings
 
 ),
 

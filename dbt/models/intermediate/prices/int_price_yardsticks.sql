@@ -8,6 +8,7 @@
 -- of its family in its own region. Prices out of absolute bounds are no yardstick and are not measured.
 
 -- depends_on: {{ ref('stg_prices__changes') }}
+-- depends_on: {{ ref('stg_prices__fetches') }}
 -- depends_on: {{ ref('stg_ledger__run') }}
 with offers as (
 
@@ -71,20 +72,7 @@ priced_offers as (
 
 snapshots as (
 
-    select
-        snapshot_id,
-        source,
-        dataset,
-        min(seen_from_at) as first_seen_at
-    from periods
-    group by snapshot_id, source, dataset
-    {% if is_incremental() -%}
-        -- Of the last snapshots the other regions may have come only now.
-        having
-            min(seen_from_at) >= {{ prices_settled_until_at() }}
-            or snapshot_id not in (select known.snapshot_id from {{ this }} as known)
-            or snapshot_id in (select changes.snapshot_id from {{ ref("stg_prices__changes") }} as changes)
-    {%- endif %}
+    {{ snapshots_to_judge() }}
 
 ),
 
