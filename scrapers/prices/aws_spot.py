@@ -6,7 +6,8 @@ Auth       AWS credentials, found by boto3 as always: AWS_ACCESS_KEY_ID and AWS_
            role of the machine. They need ec2:DescribeSpotPriceHistory and nothing else. Without the extra or
            credentials the source is skipped.
 Paging     `NextToken` until it is empty, 1,000 prices a page.
-A row      one instance type in one zone.
+A row      one instance type in one zone. A fleet entry of ledger.yaml names a region: it is costed at the middle price of
+           the zones (model int_list_prices__hourly).
 Unit       USD per instance-hour. The answer states neither unit nor currency; both are documented.
 Kept       GPU families, Linux/UNIX. `Timestamp` is when the price was set.
 Quirks     Zone names (us-east-1a) are another zone in every account: the zone id (use1-az1) is kept. Several prices of
