@@ -6,15 +6,15 @@ Auth       AWS credentials, found by boto3 as always: AWS_ACCESS_KEY_ID and AWS_
            role of the machine. They need ec2:DescribeSpotPriceHistory and nothing else. Without the extra or
            credentials the source is skipped.
 Paging     `NextToken` until it is empty, 1,000 prices a page.
-A row      one instance type in one zone. A fleet entry of ledger.yaml names a region: it is costed at the middle price of
-           the zones (model int_list_prices__hourly).
+A row      one instance type in one zone. A fleet entry of ledger.yaml names a region: it is costed at the middle price
+           of the zones (model int_list_prices__hourly).
 Unit       USD per instance-hour. The answer states neither unit nor currency; both are documented.
 Kept       GPU families, Linux/UNIX. `Timestamp` is when the price was set.
 Quirks     Zone names (us-east-1a) are another zone in every account: the zone id (use1-az1) is kept. Several prices of
            a zone can come in one answer; the newest holds. A region the account has not opted in to answers AuthFailure
            and fails alone. GPU and count are not stated: the instance type tells.
-Landed     The answer is XML that boto3 reads; what lands is its JSON form without the page tokens, as
-           `aws ec2 describe-spot-price-history` prints it, so that such a file can be replayed as well.
+Landed     The answer is XML that boto3 reads; what lands is its JSON form without the page tokens, as `aws ec2
+           describe-spot-price-history` prints it, so that such a file can be replayed as well.
 Left out   Capacity Blocks (DescribeCapacityBlockOfferings): a quote holds for one start date, length and count, so it
            is no price that stays in force. The spot advisor gives averages over 30 days.
 Verified   2026-11-23 against the documentation, botocore's own model of the service (1.44.5) and its stubs, not live.
