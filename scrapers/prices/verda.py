@@ -12,7 +12,9 @@ Quirks     `gpu_memory` is the total of the instance; a record states the share 
            other price in one series and 0.35 of it in another: set by Verda, no evidence of a market. The SDK calls the
            field `spot_price_per_hour`; both names are read. Dynamic and serverless prices are other products. What can
            be had where is another question (/v1/instance-availability): a price does not mean capacity. The list moves
-           often: by a public comparison A100 40 GB stood at 1.282 on 2026-09-24 and at 1.307 on 2026-10-05.
+           often: by a public comparison A100 40 GB stood at 1.282 on 2026-09-24 and at 1.307 on 2026-10-05. V100 fell
+           from 0.89 to 0.1381 (SkyPilot catalogue, 2026); its spot price, 0.35 of that, would lie under the bound of
+           the GPU (seed gpu_models) and be held back.
 Verified   2026-11-23 against a recording of 2024 to 2026 (4 types, all fields) and the fields of the SDK, not live.
            Unverified until the first call: that no token is needed. The site's terms bar scrapers; this is the API.
 """
