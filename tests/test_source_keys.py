@@ -15,8 +15,8 @@ from orchestration.defs.prices.assets import landing_assets, landing_key
 from orchestration.price_feeds import pull_live
 from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import Warehouse, write_ledger
+from scrapers.ec2 import has_credentials
 from scrapers.landing import Landing
-from scrapers.prices.aws_spot import has_credentials
 from scrapers.prices.base import KeyUse
 from scrapers.prices.registry import PRICE_SOURCES
 from tests.fault_server import FaultServer
@@ -80,7 +80,7 @@ def test_a_source_without_credentials_is_skipped(load: Load, monkeypatch: pytest
 
 
 def test_a_source_without_its_extra_is_skipped(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scrapers.prices.aws_spot.find_spec", lambda _: None)
+    monkeypatch.setattr("scrapers.ec2.find_spec", lambda _: None)
     why = "skipped: it needs boto3; install it, or this package with its extra aws"
     assert load("aws_spot: , aws: ").skipped_price_sources() == {"aws_spot": why}
 

@@ -6,13 +6,15 @@ Paging     none: one answer.
 A row      a machine type in a data centre. Cudo prices components, and a GPU cannot be had without vCPUs and memory, so
            there are two rows, told apart by the offering class and never mixed: `minimum_vm`, the smallest machine with
            one GPU that the type's own limits allow, and `gpu_only`, the GPU's component by itself.
-Unit       USD per hour: of the machine, its components summed, or of the GPU (`gpuPriceHr`). Amounts are
-           decimal strings. The answer states no currency; Cudo's price pages are in dollars.
+Unit       USD per hour: of the machine, its components summed, or of the GPU (`gpuPriceHr`). Amounts are decimal
+           strings. The answer states no currency; Cudo's price pages are in dollars.
 Quirks     The smallest machine has the fewest vCPUs (`minVcpuPerGpu`, `minVcpu`) and the least memory that
            `minVcpuPerMemoryGib` to `maxVcpuPerMemoryGib` and `minMemoryGib` leave, both whole; `product_name_raw` says
            which it was. Disk and public IPv4 are priced apart and left out: the answer names no smallest disk.
            `maxVcpuPerGpu` can be "Infinity". Types without a GPU are in the same list. The count of free GPUs says
-           whether one is available. GPU memory is not stated. Commitments are another endpoint's.
+           whether one is available. GPU memory is not stated.
+Left out   Commitments: GET /v1/data-centers/{id}/machine-type-prices, a call for each data centre. Public SDKs name the
+           call, but neither a recording nor a document that says what a term costs, per hour or in total, is at hand.
 Verified   2026-11-24 against a recording of 2023-24 (two machine types) and a public SDK's field list, not live. Until
            the first live call: whether it answers without a key, and the currency.
 """

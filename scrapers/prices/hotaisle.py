@@ -10,10 +10,13 @@ A row      one shape of virtual machine. The answer gives it no id: the record's
 Unit       the answer states whole US cents per machine and hour (`OnDemandPrice`); a record states that divided by 100.
 Quirks     `OnDemandPrice` is left out where it is zero: not sold on demand. `Quantity` is how many can be had now. A
            sold-out shape may leave the list, and an empty list is refused, so the last prices stay in force. The memory
-           of a GPU is not stated. Bare metal is another list (/bare_metal/available/), prepaid for eight hours, and not
-           read. The answer about teams is not kept; the handle lands as part of the address.
-Verified   2026-11-23 against the provider's published API description (swagger 2.0) and an example of 199 cents for
-           one MI300X, not live. Unverified until the first call: that the price is the whole machine's, as two public
+           of a GPU is not stated. The answer about teams is not kept; the handle lands as part of the address.
+Left out   Bare metal (/bare_metal/available/): the same shape, by public readers at 27.12 USD an hour for eight MI300X
+           against 8 x 1.99 in virtual machines, prepaid for at least 480 minutes. Whether its list is empty while the
+           machines are let is not known: a list that shrinks by a fifth is refused, so it might hold up the prices
+           above.
+Verified   2026-11-23 against the provider's published API description (swagger 2.0) and an example of 199 cents for one
+           MI300X, not live. Unverified until the first call: that the price is the whole machine's, as two public
            readers take it, and whether prices differ between teams.
 """
 

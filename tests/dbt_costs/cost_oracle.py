@@ -295,7 +295,7 @@ def commitment_rate(world: World, commitment: Row) -> tuple[Decimal | None, str,
         if price["provider"] == commitment["provider"]
         and price["price_key"] == hardware(world, commitment)[2]
         and price["region"] in (commitment["region"], "global")
-        and price["pricing_model"] == "reserved"
+        and price["pricing_model"] in ("reserved", "committed_use")
         and price["offer_tier"] != "convertible"
         and price["term_months"] == commitment["term_months"]
         and price["payment_option"] in (None, commitment["payment_option"])

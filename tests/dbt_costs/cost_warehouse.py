@@ -19,6 +19,7 @@ SELECTED = (
     "token_cost_weights",
     "instance_types",
     "stg_prices__sources",
+    "+stg_prices__records",
     "path:models/staging/ledger",
     "path:models/staging/vllm",
     "path:models/staging/litellm",

@@ -397,3 +397,27 @@ def test_recorded_plans_of_smaller_clouds_are_known_and_inside_the_bounds() -> N
         row = known[instance_type]
         ratio = Decimal(str(price)) / Decimal(row["gpu_count"]) / reference[row["gpu_model"]]
         assert bounds["price_below_reference"] <= ratio <= bounds["price_above_reference"], instance_type
+
+
+def test_recorded_prices_of_verda_are_inside_the_bounds_and_a_v100_off_by_ten_is_not() -> None:
+    """The recording, and V100 at 0.1381 (SkyPilot catalogue, 2026): Verda sells old cards for a fraction of others."""
+    known = {row["instance_type"]: row for row in seed("instance_types") if row["provider"] == "verda"}
+    types = [item for item in sample("verda/gpuhunt_instance_types_excerpt.json") if item["gpu"]["number_of_gpus"]]
+    on_demand = [(item["instance_type"], Decimal(item["price_per_hour"])) for item in types]
+    spot = [(item["instance_type"], Decimal(item["spot_price"])) for item in types]
+    assert [name for name, _ in on_demand] == ["1H100.80S.30V", "2A6000.20V", "1V100.6V"]
+    assert ("1V100.6V", Decimal("0.89")) in on_demand
+    reference = {row["gpu_model"]: Decimal(row["reference_price_usd_per_gpu_hour"]) for row in seed("gpu_models")}
+    bounds = {row["rule_id"]: Decimal(row["threshold"]) for row in seed("price_rules") if row["layer"] == "L1"}
+
+    def is_credible(name: str, price: Decimal) -> bool:
+        row = known[name]
+        ratio = price / Decimal(row["gpu_count"]) / reference[row["gpu_model"]]
+        return bounds["price_below_reference"] <= ratio <= bounds["price_above_reference"]
+
+    later = ("1V100.6V", Decimal("0.1381"))
+    assert all(is_credible(*offer) for offer in [*on_demand, *spot, later])
+    v100 = [offer for offer in [*on_demand, *spot, later] if offer[0] == "1V100.6V"]
+    assert len(v100) == 3
+    assert not any(is_credible(name, price / 10) for name, price in v100)
+    assert not is_credible("1V100.6V", Decimal("8.9"))

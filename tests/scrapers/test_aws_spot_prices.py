@@ -17,9 +17,9 @@ from botocore.stub import Stubber
 from feeds import NOW, ROOT, FakeClock, dumps, parse_bytes
 from feeds.aws_spot import serve_spot, spot_history, spot_item, spot_xml
 
+from scrapers import ec2
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
-from scrapers.prices import aws_spot
 from scrapers.prices.base import SourceOptions, pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot, Reason
@@ -41,14 +41,14 @@ def _pull(server: FaultServer, landing: Landing, client: HttpClient, *, region: 
 
 def test_the_question_and_the_pages(landing: Landing, client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """What boto3 is asked, checked by botocore against its model of EC2; zone names, not ids, in an older answer."""
-    ec2 = boto3.Session().client("ec2", region_name="us-west-2")
-    monkeypatch.setattr(aws_spot, "_client", lambda pull: ec2)
+    stubbed = boto3.Session().client("ec2", region_name="us-west-2")
+    monkeypatch.setattr(ec2, "ec2_client", lambda pull, operation: stubbed)
     question = {"StartTime": NOW, "ProductDescriptions": ["Linux/UNIX"]}
     set_at = datetime(2026, 11, 23, 4, 31, 12, tzinfo=UTC)
     first = {**spot_item(Timestamp=set_at), "AvailabilityZone": "us-west-2b", "AvailabilityZoneId": "usw2-az1"}
     second = {**first, "AvailabilityZone": "us-west-2-lax-1a", "InstanceType": "g4dn.2xlarge", "SpotPrice": "0.2256"}
     del second["AvailabilityZoneId"]
-    with Stubber(ec2) as stubber:
+    with Stubber(stubbed) as stubber:
         stubber.add_response(
             "describe_spot_price_history", {"SpotPriceHistory": [first], "NextToken": "t"}, {**question}
         )

@@ -126,7 +126,7 @@ def test_a_page_that_is_not_found_is_asked_for_once(
     assert (entry.kind, entry.error) == (EntryKind.FAILED, "PermanentError")
     assert f"{name}: {server.url}" in str(entry.message)
     assert "answered 404" in str(entry.message)
-    assert len(server.requests) == 1
+    assert [request.path for request in server.requests[1:]] == [path for path in [FEEDS[name].fallback_path] if path]
     assert clock.sleeps == []
 
 

@@ -18,6 +18,7 @@ from tests.fault_server import FaultServer
 
 VERDA = PRICE_SOURCES["verda"]
 RECORDING = "prices/verda/gpuhunt_instance_types_excerpt.json"
+AVAILABILITY = "prices/verda/gpuhunt_instance_availability_excerpt.json"
 # Instance type, GPU, GPUs, GB per GPU, way to pay, USD per instance-hour: read by hand from the recording.
 GOLDEN = [
     ("1H100.80S.30V", "H100 SXM5 80GB", 1, 80, "price_per_hour", "3.95"),
@@ -72,6 +73,50 @@ def test_a_token_is_sent_where_the_ledger_names_one(server: FaultServer, landing
     options = SourceOptions(base_url=server.url, api_key="canary")
     pull_dataset(VERDA, "instance-types", options, landing, now=NOW, client=client)
     assert server.requests[0].headers["authorization"] == "Bearer canary"
+
+
+def test_recorded_availability_is_asked_for_with_a_token(
+    sample: Callable[[str], Path], server: FaultServer, landing: Landing, client: HttpClient
+) -> None:
+    """Of the recorded types FIN-01 has the V100 and two A6000, and no location the H100; spot is asked apart."""
+    stock = json.loads(sample(AVAILABILITY).read_text())
+    spot = [{"location_code": "FIN-01", "availabilities": ["1H100.80S.30V"]}]
+    serve_verda(server, json.loads(sample(RECORDING).read_text()), on_demand=stock, spot=spot)
+    options = SourceOptions(base_url=server.url, api_key="canary")
+    entry = pull_dataset(VERDA, "instance-types", options, landing, now=NOW, client=client)
+    assert [(r.path, r.query) for r in server.requests[1:]] == [
+        ("/v1/instance-availability", {"is_spot": "false"}),
+        ("/v1/instance-availability", {"is_spot": "true"}),
+    ]
+    records = VERDA.parse(landing.open_snapshot(entry)).records
+    assert {r.offer_id: r.is_available for r in records} == {
+        "1H100.80S.30V/price_per_hour": False,
+        "1H100.80S.30V/spot_price": True,
+        "2A6000.20V/price_per_hour": True,
+        "2A6000.20V/spot_price": False,
+        "1V100.6V/price_per_hour": True,
+        "1V100.6V/spot_price": False,
+    }
+
+
+def test_prices_land_without_availability(server: FaultServer, landing: Landing, client: HttpClient) -> None:
+    """A token that may not ask, and an answer of another shape: the prices are whole all the same."""
+    serve_verda(server, [verda_type()], spot={"message": "no"})
+    options = SourceOptions(base_url=server.url, api_key="canary")
+    entry = pull_dataset(VERDA, "instance-types", options, landing, now=NOW, client=client)
+    assert entry.kind is EntryKind.SNAPSHOT, entry.message
+    assert len(server.requests) == 3
+    assert [r.is_available for r in VERDA.parse(landing.open_snapshot(entry)).records] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "stock", [[{"location_code": "FIN-01"}], [{"location_code": "FIN-01", "availabilities": None}, 7]]
+)
+def test_a_location_that_cannot_be_read_leaves_availability_open(
+    stock: list[object], landing: Landing, tmp_path: Path
+) -> None:
+    parsed = parse_bytes("verda", landing, dumps([verda_type()]), dumps(stock), directory=tmp_path)
+    assert [record.is_available for record in parsed.records] == [None, None]
 
 
 def test_a_record_states_instance_and_gpu(parse: Parse) -> None:

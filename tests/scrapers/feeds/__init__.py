@@ -53,6 +53,7 @@ class Feed:
         serve: lets a server answer a whole pull, well.
         serve_newer: the same with a newer version, for a source that does not download a version it has.
         last_path: where the last answer of a whole pull comes from.
+        fallback_path: what is asked where the first address is refused.
         record_count: records in what `serve` serves.
         good: one payload as landed.
         good_json: a payload in JSON, where `good` is in another format.
@@ -63,6 +64,7 @@ class Feed:
     serve: Callable[[FaultServer], object]
     serve_newer: Callable[[FaultServer], object] | None = None
     last_path: str
+    fallback_path: str | None = None
     record_count: int
     good: bytes
     good_json: object = None

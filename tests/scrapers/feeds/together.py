@@ -1,17 +1,33 @@
-"""Together's hardware list."""
+"""Together's two hardware lists."""
 
 from typing import Any
 
 from feeds import Feed, dumps
 from tests.fault_server import Answer, FaultServer
 
-TOGETHER_PATH = "/v1/hardware"
+TOGETHER_PATH = "/v2/public/inference-instance-types"
+TOGETHER_OLD_PATH = "/v1/hardware"
+
+
+def together_type(hardware: str = "1xnvidia-h100-80gb", cents: Any = 549, **changes: Any) -> dict[str, Any]:
+    """One H100 of the list of 2026, in the fields of the provider's SDK."""
+    return {
+        "id": hardware,
+        "name": "1x H100 80GB",
+        "description": "One GPU",
+        "gpuType": "H100",
+        "gpuCount": 1,
+        "gpuMemoryGib": 80,
+        "priceCentsPerHour": cents,
+        "regions": [{"name": "us-east", "headroom": {"relation": "RELATION_GTE", "value": 4}}],
+        **changes,
+    }
 
 
 def together_hardware(
     hardware: str = "1x_nvidia_h100_80gb_sxm", cents: Any = 9, count: Any = 1, memory: Any = 80, **changes: Any
 ) -> dict[str, Any]:
-    """One H100, in the fields of the documentation."""
+    """One H100 of the old list, in the fields of the documentation."""
     return {
         "object": "hardware",
         "id": hardware,
@@ -23,19 +39,20 @@ def together_hardware(
 
 
 def together_answer(*hardware: Any) -> dict[str, Any]:
-    return {"object": "list", "data": list(hardware)}
+    return {"object": "list", "data": list(hardware), "next_cursor": None}
 
 
-def serve_together(server: FaultServer, document: object) -> None:
-    server.add(TOGETHER_PATH, Answer.json(document))
+def serve_together(server: FaultServer, document: object, *, path: str = TOGETHER_PATH) -> None:
+    server.add(path, Answer.json(document))
 
 
 FEED = Feed(
     dataset="hardware",
     serve=lambda server: serve_together(
-        server, together_answer(together_hardware(), together_hardware("2x_nvidia_h100_80gb_sxm", 18, 2))
+        server, together_answer(together_type(), together_type("2xnvidia-h100-80gb", 1098, gpuCount=2))
     ),
     last_path=TOGETHER_PATH,
+    fallback_path=TOGETHER_OLD_PATH,
     record_count=2,
-    good=dumps(together_answer(together_hardware())),
+    good=dumps(together_answer(together_type())),
 )

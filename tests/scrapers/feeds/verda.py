@@ -3,9 +3,10 @@
 from typing import Any
 
 from feeds import Feed, dumps
-from tests.fault_server import Answer, FaultServer
+from tests.fault_server import Answer, FaultServer, Request
 
 VERDA_PATH = "/v1/instance-types"
+VERDA_AVAILABILITY_PATH = "/v1/instance-availability"
 
 
 def verda_type(**changes: Any) -> dict[str, Any]:
@@ -27,8 +28,16 @@ def verda_type(**changes: Any) -> dict[str, Any]:
     }
 
 
-def serve_verda(server: FaultServer, document: object) -> None:
+def serve_verda(server: FaultServer, document: object, *, on_demand: object = None, spot: object = None) -> None:
+    """The list, and what is available where it is given; else that is refused."""
+    stocks = {"false": on_demand, "true": spot}
+
+    def stock(request: Request) -> Answer:
+        asked = stocks[request.query["is_spot"]]
+        return Answer(status=403) if asked is None else Answer.json(asked)
+
     server.add(VERDA_PATH, Answer.json(document))
+    server.respond(VERDA_AVAILABILITY_PATH, stock)
 
 
 FEED = Feed(

@@ -88,7 +88,10 @@ offers as (
             and sized.term_months = price_intervals.term_months
             -- A source that names no payment option (Azure) asks the same price for each.
             and sized.payment_option = coalesce(price_intervals.payment_option, sized.payment_option)
-            and price_intervals.pricing_model = 'reserved'
+            -- Instances of one type held for a term: most providers call it reserved, Google Cloud committed
+            -- use (per resource; the price book states the whole machine). None sells both. A savings plan is
+            -- another promise, to spend: the ledger does not say that one was bought.
+            and price_intervals.pricing_model in ('reserved', 'committed_use')
             and price_intervals.offer_tier <> 'convertible'
 
 ),

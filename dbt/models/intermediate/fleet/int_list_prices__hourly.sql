@@ -16,6 +16,24 @@ price_sources as (
 
 ),
 
+records as (
+
+    select * from {{ ref("stg_prices__records") }}
+
+),
+
+-- One row per series of a source that prices zones apart: the zone is part of the series.
+zones as (
+
+    select
+        series_id,
+        min(zone_name) as zone_name
+    from records
+    where zone_name is not null
+    group by series_id
+
+),
+
 -- On demand is always asked for: it is what the others are compared with.
 demanded as (
 
@@ -65,7 +83,7 @@ successive as (
 ),
 
 -- Multiplies rows: several series fit one key (a region and 'global', RunPod's tiers, a market's
--- statistics).
+-- statistics, the zones of a region).
 candidates as (
 
     select
@@ -77,6 +95,7 @@ candidates as (
         successive.series_id,
         successive.valid_from_at,
         successive.source_rank,
+        zones.zone_name,
         case when successive.region = demanded.region then 0 else 1 end as region_rank,
         -- Of a market's statistics the median is what a renter can count on.
         case when successive.offer_tier in ('', 'secure', 'median') then 0 else 1 end as tier_rank,
@@ -116,6 +135,37 @@ candidates as (
                 or successive.valid_to_at is null
                 or demanded.hour_start_at < successive.valid_to_at
             )
+    left join zones on successive.series_id = zones.series_id
+
+),
+
+-- The ledger names a region, and its instances may stand in any of the zones. Their middle price is what to
+-- expect: the cheapest would understate the cost, and the one that changed last is chance. Of an even number
+-- the dearer of the two in the middle, so that the rate stays one that the provider asked in one zone. Zones
+-- whose price is gone or stale are not counted beside zones whose price is in force.
+zoned as (
+
+    select
+        *,
+        case
+            when zone_name is not null then
+                row_number() over (
+                    partition by
+                        provider, region, price_key, pricing_model, hour_start_at, source_rank, region_rank,
+                        tier_rank, is_price_carried_forward, zone_name is null
+                    order by rate_usd_per_gpu_hour asc, series_id asc
+                )
+        end as zone_position,
+        case
+            when zone_name is not null then
+                count(*) over (
+                    partition by
+                        provider, region, price_key, pricing_model, hour_start_at, source_rank, region_rank,
+                        tier_rank, is_price_carried_forward, zone_name is null
+                )
+        end as zone_count
+    from candidates
+    where rate_usd_per_gpu_hour is not null
 
 ),
 
@@ -132,12 +182,13 @@ ranked as (
                 region_rank asc,
                 tier_rank asc,
                 case when is_price_carried_forward then 1 else 0 end asc,
+                -- The middle of 5 is the 3rd, of 4 the 3rd as well.
+                case when 2 * zone_position not in (zone_count + 1, zone_count + 2) then 1 else 0 end asc,
                 valid_from_at desc,
                 rate_usd_per_gpu_hour asc,
                 series_id asc
         ) as price_rank
-    from candidates
-    where rate_usd_per_gpu_hour is not null
+    from zoned
 
 ),
 
@@ -153,7 +204,9 @@ final as (
         source_rank,
         rate_usd_per_gpu_hour,
         price_age_hours,
-        is_price_carried_forward
+        is_price_carried_forward,
+        zone_name,
+        zone_count
     from ranked
     where price_rank = 1
 
