@@ -164,8 +164,11 @@ create table if not exists raw.ledger_commitments (
     rate_usd_per_gpu_hour decimal(18, 8),      -- contracted recurring rate; null: list price of the term
     upfront_usd decimal(18, 2),                -- paid once for the whole commitment; null: by the list price of the term
     valid_from_at timestamptz not null,
-    valid_to_at timestamptz not null           -- valid_from_at + term, exclusive
+    valid_to_at timestamptz not null,          -- valid_from_at + term, exclusive
+    kind varchar                               -- reservation | savings_plan | compute_savings_plan | ec2_instance_savings_plan
 );
+-- For warehouses made before the column was; the table is written whole at each run.
+alter table raw.ledger_commitments add column if not exists kind varchar;
 
 create table if not exists raw.ledger_usage_routes (
     source_name varchar not null,

@@ -181,9 +181,14 @@ class FleetEntry(_Section):
 
 
 class Commitment(_Section):
-    """`commitments[]`: instances paid for whether used or not."""
+    """`commitments[]`: instances paid for whether used or not.
+
+    `kind` says which list prices fit: a reservation (reserved instances, committed use), or a savings plan, at AWS by
+    its name. A plan is a promise to spend; it is written here as the instances that it pays for.
+    """
 
     id: Name
+    kind: Literal["reservation", "savings_plan", "compute_savings_plan", "ec2_instance_savings_plan"] = "reservation"
     provider: Name
     region: Name
     instance_type: Annotated[str, Field(min_length=1, max_length=100)]
@@ -193,6 +198,16 @@ class Commitment(_Section):
     rate_usd_per_gpu_hour: Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=8)] | None = None
     upfront_usd: Decimal | None = Field(default=None, ge=0, max_digits=18, decimal_places=2)
     from_: UtcInstant = Field(alias="from")
+
+    @model_validator(mode="after")
+    def _aws_names_its_plans(self) -> "Commitment":
+        if (self.kind in ("compute_savings_plan", "ec2_instance_savings_plan")) != (
+            self.provider == "aws" and self.kind != "reservation"
+        ):
+            raise ValueError(
+                "kind: aws sells compute_savings_plan and ec2_instance_savings_plan, every other provider savings_plan"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rate_is_complete(self) -> "Commitment":

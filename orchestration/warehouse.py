@@ -808,7 +808,7 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
             )
         for commitment in ledger.commitments:
             con.execute(
-                "insert into raw.ledger_commitments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into raw.ledger_commitments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     commitment.id,
                     commitment.provider,
@@ -821,6 +821,7 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
                     commitment.upfront_usd,
                     commitment.from_,
                     commitment.to,
+                    commitment.kind,
                 ],
             )
         for source in ledger.usage:

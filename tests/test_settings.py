@@ -54,6 +54,12 @@ def test_good_file_is_read_exactly(tmp_path: Path) -> None:
     assert ledger.prices.sources["oci"].enabled
 
 
+def test_a_commitment_is_a_reservation_unless_it_says_otherwise(tmp_path: Path) -> None:
+    plan = GOOD.replace("{id: p5-1y,", "{id: p5-1y, kind: compute_savings_plan,")
+    assert read_ledger(write(tmp_path, GOOD)).commitments[0].kind == "reservation"
+    assert read_ledger(write(tmp_path, plan)).commitments[0].kind == "compute_savings_plan"
+
+
 def test_term_from_29_february_ends_on_the_28th(tmp_path: Path) -> None:
     ledger = read_ledger(write(tmp_path, GOOD.replace("2026-02-28T00:00Z", "2028-02-29T00:00Z")))
     assert ledger.commitments[0].to == datetime(2029, 2, 28, tzinfo=UTC)
@@ -79,6 +85,12 @@ def test_term_from_29_february_ends_on_the_28th(tmp_path: Path) -> None:
         ("oci: }", "oci: {base_url: 'http://example.com'}}", "plain http is allowed for this machine only"),
         ("4.12345678", "4.123456789", "commitments[0].rate_usd_per_gpu_hour"),
         ("4.12345678", ".nan", "commitments[0].rate_usd_per_gpu_hour"),
+        (
+            "{id: p5-1y,",
+            "{id: p5-1y, kind: savings,",
+            "commitments[0].kind: input should be 'reservation', 'savings_plan'",
+        ),
+        ("{id: p5-1y,", "{id: p5-1y, kind: savings_plan,", "commitments[0]: kind: aws sells compute_savings_plan and"),
         ("term_months: 12", "term_months: 24", "commitments[0].term_months: input should be 12 or 36"),
         ("{llama: chat}", "{llama: chad}", "line 17, usage[0]: no deployment 'chad' in fleet (did you mean 'chat'?)"),
         ("kind: litellm", "kind: lite_llm", "usage[0].kind"),

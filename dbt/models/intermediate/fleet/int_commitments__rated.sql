@@ -90,8 +90,17 @@ offers as (
             and sized.payment_option = coalesce(price_intervals.payment_option, sized.payment_option)
             -- Instances of one type held for a term: most providers call it reserved, Google Cloud committed
             -- use (per resource; the price book states the whole machine). None sells both. A savings plan is
-            -- another promise, to spend: the ledger does not say that one was bought.
-            and price_intervals.pricing_model in ('reserved', 'committed_use')
+            -- another promise, to spend, and rated as such where the ledger says so. AWS has two, and states
+            -- plan and payment in the tier ("computesavingsplans, no upfront"); others have none.
+            and case
+                when sized.kind = 'reservation'
+                    then price_intervals.pricing_model in ('reserved', 'committed_use')
+                else
+                    price_intervals.pricing_model = 'savings_plan'
+                    and price_intervals.offer_tier in (
+                        '', replace(sized.kind, '_', '') || 's, ' || replace(sized.payment_option, '_', ' ')
+                    )
+            end
             and price_intervals.offer_tier <> 'convertible'
 
 ),

@@ -8,6 +8,7 @@ final as (
 
     select
         commitment_id,
+        coalesce(kind, 'reservation') as kind,
         provider,
         region,
         instance_type,
