@@ -16,24 +16,6 @@ price_sources as (
 
 ),
 
-records as (
-
-    select * from {{ ref("stg_prices__records") }}
-
-),
-
--- One row per series of a source that prices zones apart: the zone is part of the series.
-zones as (
-
-    select
-        series_id,
-        min(zone_name) as zone_name
-    from records
-    where zone_name is not null
-    group by series_id
-
-),
-
 -- On demand is always asked for: it is what the others are compared with.
 demanded as (
 
@@ -95,7 +77,7 @@ candidates as (
         successive.series_id,
         successive.valid_from_at,
         successive.source_rank,
-        zones.zone_name,
+        successive.zone_name,
         case when successive.region = demanded.region then 0 else 1 end as region_rank,
         -- Of a market's statistics the median is what a renter can count on.
         case when successive.offer_tier in ('', 'secure', 'median') then 0 else 1 end as tier_rank,
@@ -135,7 +117,6 @@ candidates as (
                 or successive.valid_to_at is null
                 or demanded.hour_start_at < successive.valid_to_at
             )
-    left join zones on successive.series_id = zones.series_id
 
 ),
 

@@ -307,6 +307,7 @@ looked_at as (
         dated_intervals.price_key,
         dated_intervals.instance_type,
         dated_intervals.region,
+        dated_intervals.zone_name,
         dated_intervals.gpu_model,
         dated_intervals.gpu_variant,
         dated_intervals.gpu_memory_gb,
