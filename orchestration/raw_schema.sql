@@ -209,4 +209,7 @@ create table if not exists raw.pending_usage_days (usage_date date not null);
 
 -- Instants since which the price book has to be made anew, because something about prices of that time was loaded since
 -- the marts were last published: a pull, a replay, an exchange rate. With the snapshot whose records are new or other ones.
-create table if not exists raw.pending_price_changes (changed_at timestamptz not null, snapshot_id varchar);
+create table if not exists raw.pending_price_changes (
+    changed_at timestamptz not null,
+    snapshot_id varchar
+);
