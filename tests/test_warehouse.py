@@ -73,8 +73,8 @@ def test_prices_arrive_as_exact_decimals_in_the_source_words(settings: Settings)
     assert (result.outcome, result.record_count, result.message) == ("loaded", 3, None)
     found = rows(
         settings,
-        "select sku_id, price_amount::varchar, price_unit_raw, region_raw, fetched_at from raw.price_records "
-        "order by sku_id",
+        "select sku_id, price_amount::varchar, price_unit_raw, region_raw, fetched_at "
+        "from raw.price_records inner join raw.price_loads using (source, dataset) order by sku_id",
     )
     assert found == [
         ("B109479", "3.500000000000", "GPU Per Hour", "global", DAY),
@@ -96,7 +96,8 @@ def test_a_snapshot_80_percent_shorter_is_refused_and_the_last_one_stays(setting
     assert result.outcome == "refused"
     assert "oci products has 2 prices where the last good snapshot had 10" in str(result.message)
     assert "--accept-smaller oci" in str(result.message)
-    assert rows(settings, "select count(*), count(distinct snapshot_id) from raw.price_records") == [(10, 1)]
+    assert rows(settings, "select count(*), count(last_load_number) from raw.price_records") == [(10, 0)]
+    assert rows(settings, "select count(*) from raw.price_loads") == [(1,)]
     # 8 of 10 is the edge that passes
     assert replay(settings, oci_answer(dict(list(parts.items())[:8])), DAY + timedelta(days=2)).outcome == "loaded"
 
@@ -150,12 +151,14 @@ def test_emptied_warehouse_is_filled_again_from_landing(settings: Settings) -> N
     replay(settings, oci_answer({"B109479": 3.5}), DAY)
     replay(settings, oci_answer({"B109479": 3.25}), DAY + timedelta(days=1))
     query = "select * from raw.price_records order by all"
+    loads = "select * exclude (loaded_at) from raw.price_loads order by all"
     fetches = "select * from raw.source_fetches order by all"
-    before, fetched = rows(settings, query), rows(settings, fetches)
+    before, loaded, fetched = rows(settings, query), rows(settings, loads), rows(settings, fetches)
     settings.warehouse_path.unlink()
     with Warehouse(settings.warehouse_path).connect() as con:
         load_landed(con, settings, "oci")
     assert rows(settings, query) == before
+    assert rows(settings, loads) == loaded
     assert rows(settings, fetches) == fetched
 
 
