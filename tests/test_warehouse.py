@@ -212,6 +212,69 @@ def test_truncated_warehouse_is_noticed_and_set_aside(settings: Settings) -> Non
     assert (aside / "warehouse.duckdb").exists()
 
 
+def test_a_warehouse_of_snapshot_rows_is_converted_when_it_is_opened(settings: Settings) -> None:
+    """A file from before versions, and before providers were told apart: every record of every snapshot."""
+    with Warehouse(settings.warehouse_path).connect() as con:
+        con.execute("drop table raw.price_records; drop table raw.price_loads; drop table raw.price_restatements")
+        con.execute(
+            """
+            create table raw.price_records (
+                snapshot_id varchar not null, source varchar not null, dataset varchar not null,
+                fetched_at timestamptz not null, record_number bigint not null, sku_id varchar not null,
+                offer_id varchar not null, instance_type varchar, region_raw varchar not null, zone_raw varchar,
+                gpu_name_raw varchar, gpu_count_raw decimal(18, 6), gpu_memory_gb_raw decimal(18, 6),
+                pricing_model_raw varchar not null, term_raw varchar, offering_class_raw varchar,
+                payment_option_raw varchar, operating_system_raw varchar, tenancy_raw varchar,
+                product_name_raw varchar, price_amount decimal(28, 12) not null, price_currency varchar not null,
+                price_unit_raw varchar not null, effective_at timestamptz, is_available boolean,
+                source_url varchar not null,
+                primary key (snapshot_id, record_number)
+            )
+            """
+        )
+        con.execute(
+            "insert into raw.source_fetches (fetch_id, source, dataset, fetched_at, outcome, origin, source_url) "
+            "values ('s3', 'oci', 'd', timestamptz '2026-10-03 06:00:00+00', 'loaded', 'live', 'https://third.test')"
+        )
+        # Record 1 comes, goes and comes back with another price beside it; record 2 stands, twice in the second.
+        for snapshot, number, sku, amount, url in (
+            ("s1", 1, "a", "1", "https://first.test"),
+            ("s1", 2, "b", "5", "https://own.test"),
+            ("s2", 1, "b", "5", "https://own.test"),
+            ("s2", 2, "b", "5", "https://own.test"),
+            ("s3", 1, "a", "1", "https://third.test"),
+            ("s3", 2, "a", "2", "https://third.test"),
+            ("s3", 3, "b", "5", "https://own.test"),
+        ):
+            con.execute(
+                "insert into raw.price_records by name select ? as snapshot_id, 'oci' as source, 'd' as dataset, "
+                "cast(? as timestamptz) as fetched_at, ? as record_number, ? as sku_id, ? as offer_id, "
+                "'r' as region_raw, 'm' as pricing_model_raw, ? as price_amount, 'USD' as price_currency, "
+                "'h' as price_unit_raw, ? as source_url",
+                [snapshot, f"2026-10-0{snapshot[1]} 06:00:00+00", number, sku, sku, amount, url],
+            )
+    for _ in range(2):  # the second time there is nothing to convert
+        with Warehouse(settings.warehouse_path).connect() as con:
+            assert con.execute(
+                "select sku_id, cast(price_amount as integer), first_load_number, last_load_number, record_number, "
+                "source_url from raw.price_records order by all"
+            ).fetchall() == [
+                ("a", 1, 1, 1, 1, "https://first.test"),
+                ("a", 1, 3, None, 1, None),
+                ("a", 2, 3, None, 2, None),
+                ("b", 5, 1, None, 2, "https://own.test"),
+                ("b", 5, 2, 2, 2, "https://own.test"),
+            ]
+            assert con.execute(
+                "select source, dataset, load_number, snapshot_id, fetched_at, source_url from raw.price_loads "
+                "order by load_number"
+            ).fetchall() == [
+                ("oci", "d", 1, "s1", datetime(2026, 10, 1, 6, tzinfo=UTC), None),
+                ("oci", "d", 2, "s2", datetime(2026, 10, 2, 6, tzinfo=UTC), None),
+                ("oci", "d", 3, "s3", datetime(2026, 10, 3, 6, tzinfo=UTC), "https://third.test"),
+            ]
+
+
 def test_unreadable_warehouse_is_set_aside(settings: Settings) -> None:
     replay(settings, oci_answer({"B109479": 3.5}), DAY)
     with settings.warehouse_path.open("r+b") as stream:

@@ -1,6 +1,6 @@
 -- Recomputed whole from the raw records, so that a corrected seed repairs history.
 
--- Of the records of an offer one describes it: one in force before one that is announced, the hourly part
+-- The first record of an offer describes it: one in force before one that is announced, the hourly part
 -- before the upfront one. By content, for places in a file hang on which of two files was loaded first.
 with records as (
 
@@ -11,7 +11,7 @@ with records as (
             case when is_announced then '1' else '0' end,
             coalesce(price_basis, 'unknown'),
             content_id
-        ) as describing_rank
+        ) as record_rank
     from {{ ref("stg_prices__records") }}
 
 ),
@@ -119,7 +119,7 @@ components as (
         records.snapshot_id,
         records.series_id,
         records.price_basis,
-        min(records.describing_rank) as describing_rank,
+        min(records.record_rank) as first_record_rank,
         min(case when not records.is_announced then records.price_amount end) as price_amount,
         max(case when not records.is_announced then records.price_amount end) as max_price_amount,
         min(case when not records.is_announced then records.offer_id end) as offer_id,
@@ -156,7 +156,7 @@ offers as (
     select
         snapshot_id,
         series_id,
-        min(describing_rank) as describing_rank,
+        min(first_record_rank) as first_record_rank,
         max(case when price_basis = 'instance_hour' then usable_amount end) as hourly_amount,
         max(case when price_basis = 'gpu_hour' then usable_amount end) as gpu_hour_amount,
         max(case when price_basis = 'instance_upfront' then usable_amount end) as upfront_amount,
@@ -179,37 +179,37 @@ described_offers as (
 
     select
         offers.*,
-        describing_records.source,
-        describing_records.dataset,
-        describing_records.provider,
-        describing_records.sku_id,
-        describing_records.instance_type,
-        describing_records.price_key,
-        describing_records.region,
-        describing_records.operating_system,
-        describing_records.tenancy,
-        describing_records.pricing_model,
-        describing_records.pricing_category,
-        describing_records.market_tier,
-        describing_records.offer_tier,
-        describing_records.term_months,
-        describing_records.payment_option,
-        describing_records.gpu_name_raw,
-        describing_records.gpu_count_raw,
-        describing_records.pricing_model_raw,
-        describing_records.term_raw,
-        describing_records.price_unit_raw,
-        describing_records.price_currency,
-        describing_records.source_url,
-        describing_records.effective_at,
-        describing_records.fetched_at,
-        describing_records.provider_raw,
-        describing_records.provider_raw is null or provider_names.provider is not null as is_provider_known,
-        describing_records.gpu_memory_gb_raw,
+        first_records.source,
+        first_records.dataset,
+        first_records.provider,
+        first_records.sku_id,
+        first_records.instance_type,
+        first_records.price_key,
+        first_records.region,
+        first_records.operating_system,
+        first_records.tenancy,
+        first_records.pricing_model,
+        first_records.pricing_category,
+        first_records.market_tier,
+        first_records.offer_tier,
+        first_records.term_months,
+        first_records.payment_option,
+        first_records.gpu_name_raw,
+        first_records.gpu_count_raw,
+        first_records.pricing_model_raw,
+        first_records.term_raw,
+        first_records.price_unit_raw,
+        first_records.price_currency,
+        first_records.source_url,
+        first_records.effective_at,
+        first_records.fetched_at,
+        first_records.provider_raw,
+        first_records.provider_raw is null or provider_names.provider is not null as is_provider_known,
+        first_records.gpu_memory_gb_raw,
         snapped_memory_sizes.gpu_memory_gb as snapped_gpu_memory_gb,
         -- The day of the fetch has one rate, or none that is young enough.
         case
-            when describing_records.price_currency <> 'USD' then exchange_rates.usd_per_unit
+            when first_records.price_currency <> 'USD' then exchange_rates.usd_per_unit
             else cast(1 as decimal(18, 10))
         end as fx_rate_usd,
         exchange_rates.rate_date as fx_rate_date,
@@ -223,52 +223,52 @@ described_offers as (
         ) as gpu_model,
         case
             -- A price per GPU without an instance type sells one GPU at a time.
-            when describing_records.instance_type is null and offers.gpu_hour_amount is not null then 1
+            when first_records.instance_type is null and offers.gpu_hour_amount is not null then 1
             when instance_types.gpu_count is not null then instance_types.gpu_count
             -- No instance has thousands of GPUs: such a count is another quantity in the wrong field.
-            when describing_records.gpu_count_raw between 0.01 and 1000 then describing_records.gpu_count_raw
+            when first_records.gpu_count_raw between 0.01 and 1000 then first_records.gpu_count_raw
         end as gpu_count
     from offers
-    inner join records as describing_records
+    inner join records as first_records
         on
-            offers.snapshot_id = describing_records.snapshot_id
-            and offers.series_id = describing_records.series_id
-            and offers.describing_rank = describing_records.describing_rank
+            offers.snapshot_id = first_records.snapshot_id
+            and offers.series_id = first_records.series_id
+            and offers.first_record_rank = first_records.record_rank
     left join instance_types
         on
-            describing_records.provider = instance_types.provider
-            and describing_records.instance_type = instance_types.instance_type
+            first_records.provider = instance_types.provider
+            and first_records.instance_type = instance_types.instance_type
     left join gpu_model_aliases as sku_aliases
         on
-            describing_records.source = sku_aliases.source
-            and describing_records.sku_id = sku_aliases.raw_value
+            first_records.source = sku_aliases.source
+            and first_records.sku_id = sku_aliases.raw_value
             and sku_aliases.match_on = 'sku_id'
     -- A name is listed either for one source or for all ('*'), never both: see the tests of the seed.
     left join gpu_model_aliases as name_aliases
         on
-            name_aliases.source in (describing_records.source, '*')
-            and describing_records.gpu_name_raw = name_aliases.raw_value
+            name_aliases.source in (first_records.source, '*')
+            and first_records.gpu_name_raw = name_aliases.raw_value
             and name_aliases.match_on = 'gpu_name'
     left join snapped_memory_sizes
         on
-            describing_records.gpu_memory_gb_raw = snapped_memory_sizes.gpu_memory_gb_raw
+            first_records.gpu_memory_gb_raw = snapped_memory_sizes.gpu_memory_gb_raw
             and snapped_memory_sizes.size_rank = 1
     left join gpu_model_aliases_by_memory as aliases_by_memory
         on
-            aliases_by_memory.source in (describing_records.source, '*')
-            and describing_records.gpu_name_raw = aliases_by_memory.raw_value
+            aliases_by_memory.source in (first_records.source, '*')
+            and first_records.gpu_name_raw = aliases_by_memory.raw_value
             and snapped_memory_sizes.gpu_memory_gb = aliases_by_memory.gpu_memory_gb
     -- Who writes prices by hand may use our own names.
-    left join gpu_models as named_models on describing_records.gpu_name_raw = named_models.gpu_model
+    left join gpu_models as named_models on first_records.gpu_name_raw = named_models.gpu_model
     left join exchange_rates
         on
-            describing_records.price_currency = exchange_rates.currency
-            and {{ day_of("describing_records.fetched_at") }} >= exchange_rates.rate_date
-            and {{ day_of("describing_records.fetched_at") }} < exchange_rates.valid_until_date
+            first_records.price_currency = exchange_rates.currency
+            and {{ day_of("first_records.fetched_at") }} >= exchange_rates.rate_date
+            and {{ day_of("first_records.fetched_at") }} < exchange_rates.valid_until_date
     left join provider_names
         on
-            describing_records.source = provider_names.source
-            and describing_records.provider_raw = provider_names.provider_raw
+            first_records.source = provider_names.source
+            and first_records.provider_raw = provider_names.provider_raw
 
 ),
 
