@@ -1,4 +1,4 @@
-"""The command line: `inference-ledger run | replay | check-config | query | dev | backtest-price-checks`.
+"""The command line: `inference-ledger run | replay | reparse | check-config | query | dev | backtest-price-checks`.
 
 Errors a user can act on are printed as sentences, without a traceback. Exit codes: 0 published, 1 nothing could be
 published (or the command failed), 2 wrong usage or a wrong ledger.yaml.
@@ -207,6 +207,55 @@ def replay(
     if mine.outcome == "refused":
         _fail(f"{mine.message}. What was in force stays in force.")
     out.print("run `inference-ledger run` to bring it into the published tables")
+
+
+@app.command()
+def reparse(
+    source: Annotated[str | None, typer.Argument(help="Price source.  [default: all]", show_default=False)] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="YYYY-MM-DD", help="First UTC day of fetching.  [default: all days]"),
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    accept_smaller: Annotated[
+        bool, typer.Option("--accept-smaller", help="Take snapshots though they shrank.")
+    ] = False,
+) -> None:
+    """Parse the landed snapshots again with today's parsers, and load those that say something else now."""
+    settings = load_settings(config, data_dir)
+    apply_environment(settings)
+    from orchestration.price_feeds import PRICE_PARSERS, reparse_landed
+
+    if source is not None and source not in PRICE_PARSERS:
+        _fail(f"no price source {source!r}; known: {', '.join(PRICE_PARSERS)}", code=2)
+    try:
+        first_day = None if since is None else date.fromisoformat(since)
+    except ValueError:
+        _fail(f"--since {since!r} is not a date; write YYYY-MM-DD", code=2)
+    changed = 0
+    with _only_run(settings), Warehouse(settings.warehouse_path).connect() as con, out.status("") as status:
+        for name in PRICE_PARSERS if source is None else [source]:
+
+            def tell(done: int, total: int, name: str = name) -> None:
+                status.update(f"{name}: {done} of {total} snapshots")
+
+            found = reparse_landed(con, settings, name, since=first_day, accept_smaller=accept_smaller, progress=tell)
+            if source is None and not found.snapshot_count and not found.problems:
+                continue
+            changed += found.restated_count + found.accepted_count
+            out.print(
+                f"{name}: {found.snapshot_count} snapshots read, {found.restated_count} restated, "
+                f"{found.accepted_count} accepted that were refused; "
+                f"{found.added_count} records added, {found.removed_count} removed",
+                soft_wrap=True,
+            )
+            for problem in found.problems:
+                out.print(Text("  left as it was: ", "yellow").append(problem), soft_wrap=True)
+    if changed:
+        out.print("run `inference-ledger run` to bring it into the published tables")
+    else:
+        out.print("nothing changed")
 
 
 @app.command("check-config")

@@ -26,6 +26,7 @@ from typing import Any
 import duckdb
 
 from orchestration.expectations import PRICE_RULES, check_batch, failing_rows
+from orchestration.price_versions import load_price_history
 from orchestration.settings import DBT_DIR, dbt_environment
 from orchestration.warehouse import Warehouse, price_measures
 
@@ -438,15 +439,6 @@ def _load(con: duckdb.DuckDBPyConnection) -> list[str]:
         con.executemany("insert into backtest.refused values (?, ?)", [list(pair) for pair in messages.items()])
     con.execute(
         """
-        insert into raw.price_records by name
-        select * exclude (message), row_number() over (partition by snapshot_id) as record_number
-        from backtest.records
-        left join backtest.refused using (snapshot_id)
-        where message is null
-        """
-    )
-    con.execute(
-        """
         insert into raw.source_fetches by name
         select
             snapshot_id as fetch_id, source, dataset, fetched_at,
@@ -457,6 +449,20 @@ def _load(con: duckdb.DuckDBPyConnection) -> list[str]:
         group by all
         """
     )
+    con.execute(
+        """
+        create or replace temp table accepted_records as
+        select
+            * exclude (message),
+            row_number() over (
+                partition by snapshot_id order by sku_id, region_raw, pricing_model_raw, term_raw, price_amount
+            ) as record_number
+        from backtest.records
+        left join backtest.refused using (snapshot_id)
+        where message is null
+        """
+    )
+    load_price_history(con, "accepted_records")
     return [f"{name}: {text}" for name, text in messages.items()]
 
 
@@ -472,7 +478,7 @@ def _flag_rows(con: duckdb.DuckDBPyConnection) -> None:
             records.price_amount
         from intermediate.int_price_observations as observations
         inner join intermediate.int_price_offers as offers using (snapshot_id, series_id)
-        inner join raw.price_records as records
+        inner join backtest.records as records
             on offers.snapshot_id = records.snapshot_id and offers.instance_type = records.instance_type
             and offers.region = records.region_raw and offers.pricing_model_raw = records.pricing_model_raw
             and offers.term_raw is not distinct from records.term_raw
@@ -741,7 +747,7 @@ def _plan(con: duckdb.DuckDBPyConnection, trials: int, rng: random.Random) -> li
 
 def _inject(con: duckdb.DuckDBPyConnection, batch: list[Trial]) -> None:
     """Stages the three pulls of each trial; the second one has the fault."""
-    for table in ("price_records", "source_fetches"):
+    for table in ("price_records", "price_loads", "source_fetches"):
         con.execute(f"delete from raw.{table}")
     con.execute(
         "create or replace table backtest.trials (dataset varchar, kind varchar, scope varchar, base_at timestamptz, "

@@ -6,8 +6,9 @@ oldest first. So a killed run is finished by the next one, and an emptied wareho
 
 import logging
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,7 @@ from orchestration.expectations import OVERRIDE_RULES, PRICE_RULES
 from orchestration.seeds import declared_currency
 from orchestration.settings import Settings
 from orchestration.warehouse import LoadResult, known_fetches, load_price_entry
+from scrapers import VERSION
 from scrapers.errors import DamagedLandingError, PermanentError, ScrapeError
 from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
@@ -148,24 +150,103 @@ def load_landed(
     damaged: list[DamagedLandingError] = []
     entries = landing.entries(name, damaged=damaged)
     results = [LoadResult.damaged(name, error) for error in damaged]
-    for entry in entries:
-        if entry.entry_id in known:
-            continue
-        parsed, unreadable = _parse(landing, entry)
-        results.append(
-            load_price_entry(
-                con,
-                entry,
-                parsed,
-                work_dir=settings.data_dir / "tmp",
-                landing_path=entry.path.relative_to(settings.data_dir).as_posix(),
-                unreadable=unreadable,
-                accept_smaller=accept_smaller,
-                rules=OVERRIDE_RULES if name == OVERRIDES.name else PRICE_RULES,
-                currency=declared_currency(name),
-            )
-        )
+    results += [
+        _load_entry(con, settings, landing, entry, accept_smaller=accept_smaller)
+        for entry in entries
+        if entry.entry_id not in known
+    ]
     return results
+
+
+@dataclass(slots=True)
+class Reparsed:
+    """What today's parser made of the landed snapshots of one source."""
+
+    snapshot_count: int = 0
+    restated_count: int = 0  # loaded before, with other records
+    accepted_count: int = 0  # refused before
+    added_count: int = 0
+    removed_count: int = 0
+    problems: list[str] = field(default_factory=list)  # refused and damaged ones: what was in force stays
+
+
+def reparse_landed(
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    name: str,
+    *,
+    since: date | None = None,
+    accept_smaller: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Reparsed:
+    """Parses the landed snapshots of source `name` again, oldest first, and loads those whose records differ.
+
+    Args:
+        con: from `Warehouse.connect`.
+        settings: from `load_settings`.
+        name: the source.
+        since: first UTC day of fetching; None for all.
+        accept_smaller: take a snapshot that is much shorter than the one before.
+        progress: called after each snapshot with how many are done, and of how many.
+    """
+    landing = Landing(settings.landing_dir)
+    known = known_fetches(con, name)  # what was never loaded is left to the next run
+    damaged: list[DamagedLandingError] = []
+    entries = [
+        entry
+        for entry in landing.entries(name, damaged=damaged)
+        if entry.entry_id in known and (since is None or entry.fetched_at.date() >= since)
+    ]
+    done = Reparsed(problems=[str(error) for error in damaged])
+    total = sum(entry.kind is EntryKind.SNAPSHOT for entry in entries)
+    accepted: set[str | None] = set()
+    for entry in entries:
+        # A pull that confirmed a refused snapshot was no success; of one that is accepted now it is.
+        if entry.kind is not EntryKind.SNAPSHOT and entry.snapshot_id not in accepted:
+            continue
+        result = _load_entry(
+            con, settings, landing, entry, accept_smaller=accept_smaller, why=f"reparse by scrapers {VERSION}"
+        )
+        if entry.kind is not EntryKind.SNAPSHOT:
+            continue
+        done.snapshot_count += 1
+        if result.outcome == "refused":
+            done.problems.append(f"{entry.entry_id}: {result.message}")
+        elif result.changes is None:
+            accepted.add(entry.snapshot_id)
+            done.accepted_count += 1
+            done.added_count += result.record_count
+        elif result.changes:
+            done.restated_count += 1
+            done.added_count += result.changes.added_count
+            done.removed_count += result.changes.removed_count
+        if progress is not None:
+            progress(done.snapshot_count, total)
+    return done
+
+
+def _load_entry(
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    landing: Landing,
+    entry: LandedEntry,
+    *,
+    accept_smaller: bool,
+    why: str = "loaded again",
+) -> LoadResult:
+    parsed, unreadable = _parse(landing, entry)
+    return load_price_entry(
+        con,
+        entry,
+        parsed,
+        work_dir=settings.data_dir / "tmp",
+        landing_path=entry.path.relative_to(settings.data_dir).as_posix(),
+        unreadable=unreadable,
+        accept_smaller=accept_smaller,
+        rules=OVERRIDE_RULES if entry.source == OVERRIDES.name else PRICE_RULES,
+        currency=declared_currency(entry.source),
+        why=why,
+    )
 
 
 def _parse(landing: Landing, entry: LandedEntry) -> tuple[ParsedSnapshot | None, str | None]:

@@ -1,5 +1,6 @@
--- The raw room: one row per upstream record in the source's own words and units.
--- The only writer is orchestration/warehouse.py; dbt/models/staging/*/_*__sources.yml describes each column for readers.
+-- The raw room: upstream records in the source's own words and units.
+-- The only writers are orchestration/warehouse.py and price_versions.py; dbt/models/staging/*/_*__sources.yml describes
+-- each column for readers.
 -- Every statement is idempotent: it runs each time the warehouse is opened for writing.
 
 create schema if not exists raw;
@@ -21,13 +22,27 @@ create table if not exists raw.source_fetches (
     message varchar                            -- why refused or failed; null otherwise
 );
 
--- One row per price a source publishes, for snapshots that passed the gate.
-create table if not exists raw.price_records (
-    snapshot_id varchar not null,
+-- One row per price snapshot in force. Loads are numbered per dataset from 1 in the order of loading and never renumbered:
+-- a snapshot that is loaded again with other records (a replay of the same bytes by a better parser) gets the next number.
+create table if not exists raw.price_loads (
     source varchar not null,
     dataset varchar not null,
-    fetched_at timestamptz not null,
-    record_number bigint not null,             -- order in the snapshot, from 1
+    load_number bigint not null,
+    snapshot_id varchar not null,
+    fetched_at timestamptz not null,           -- of the snapshot
+    source_url varchar,                        -- address of the snapshot
+    loaded_at timestamptz not null
+);
+
+-- One row per version of a price a source publishes, for snapshots that passed the gate: a record and the loads that have
+-- it, load_number between first_load_number and last_load_number. No primary key: DuckDB keeps such an index in memory.
+create table if not exists raw.price_records (
+    source varchar not null,
+    dataset varchar not null,
+    first_load_number bigint not null,
+    last_load_number bigint,                   -- null while the newest load of the dataset has the record
+    record_number bigint not null,             -- order in the snapshot that first had it, from 1
+    content_id uuid not null,                  -- digest of all stated fields, and of which copy it is in a snapshot
     sku_id varchar not null,                   -- the source's stable key of what is sold
     offer_id varchar not null,                 -- rows of one offer share it: AWS recurring and upfront parts
     instance_type varchar,                     -- null where the source sells bare GPUs (OCI parts, RunPod types)
@@ -48,12 +63,21 @@ create table if not exists raw.price_records (
     price_unit_raw varchar not null,           -- Hrs, Quantity, 1 Hour, GPU Per Hour
     effective_at timestamptz,                  -- since when, by the source's own word
     is_available boolean,                      -- null when the source does not say
-    source_url varchar not null,
-    provider_raw varchar,                      -- whose price it is, where the source states prices of several providers
-    primary key (snapshot_id, record_number)
+    source_url varchar,                        -- null: the address of the snapshot, in raw.price_loads
+    provider_raw varchar                       -- whose price it is, where the source states prices of several providers
 );
--- For warehouses made before the column was.
-alter table raw.price_records add column if not exists provider_raw varchar;
+
+-- One row per snapshot and time that it was loaded again with other records. Landing does not tell: lost with the file.
+create table if not exists raw.price_restatements (
+    restated_at timestamptz not null,
+    source varchar not null,
+    dataset varchar not null,
+    snapshot_id varchar not null,
+    fetched_at timestamptz not null,           -- of the snapshot
+    added_count bigint not null,               -- records that it did not have before
+    removed_count bigint not null,             -- records that it no longer has
+    why varchar not null
+);
 
 -- One row per currency and day of an exchange rate snapshot. The fetch itself is in raw.source_fetches.
 create table if not exists raw.exchange_rates (
@@ -204,7 +228,8 @@ create table if not exists raw.published_transform (
 );
 
 -- UTC days whose usage rows changed since the marts were last published; a run killed in between finds them here. The
--- first day of all usage where the routes of ledger.yaml changed.
+-- first day of all usage where the routes of ledger.yaml changed; the day of a price snapshot that was restated, or loaded
+-- after a later one.
 create table if not exists raw.pending_usage_days (usage_date date not null);
 
 -- Instants since which the price book has to be made anew, because something about prices of that time was loaded since

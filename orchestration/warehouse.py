@@ -14,11 +14,10 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.expectations import PRICE_RULES, RATE_RULES, USAGE_RULES, Rule, check_batch, failing_rows
+from orchestration.price_versions import (
+    RecordChanges,
+    convert_snapshot_rows,
+    load_staged_prices,
+    stage_price_records,
+    staged_changes,
+)
 from orchestration.seeds import ANY_CURRENCY, REPORTING_CURRENCY
 from orchestration.serving_logs import (
     Discovery,
@@ -41,7 +47,7 @@ from orchestration.settings import Settings, UsageSource
 from scrapers.errors import DamagedLandingError
 from scrapers.fx.ecb import ParsedRates
 from scrapers.landing import EntryKind, LandedEntry
-from scrapers.records import ParsedSnapshot, PriceRecord, Rejection
+from scrapers.records import ParsedSnapshot, Rejection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +78,7 @@ class LoadResult:
     record_count: int
     rejected_count: int
     message: str | None
+    changes: RecordChanges | None = None  # against what a price snapshot was loaded with before; None: never loaded
 
     @classmethod
     def damaged(cls, source: str, error: DamagedLandingError) -> "LoadResult":
@@ -131,7 +138,9 @@ class Warehouse:
     def _open(self) -> duckdb.DuckDBPyConnection:
         con = self._connect_when_free()
         try:
-            con.execute(resources.files("orchestration").joinpath("raw_schema.sql").read_text())
+            schema = resources.files("orchestration").joinpath("raw_schema.sql").read_text()
+            convert_snapshot_rows(con, schema)
+            con.execute(schema)
             self._compare_with_manifest(con)
         except BaseException:
             con.close()
@@ -251,8 +260,11 @@ def load_price_entry(
     accept_smaller: bool = False,
     rules: tuple[Rule, ...] = PRICE_RULES,
     currency: str = REPORTING_CURRENCY,
+    why: str = "loaded again",
 ) -> LoadResult:
     """Brings one landed entry into the raw room: its prices if they pass the gate, and always its fetch record.
+
+    A snapshot that is in force already stays so if it cannot be parsed or does not pass the gate now.
 
     Args:
         con: from `Warehouse.connect`.
@@ -264,18 +276,31 @@ def load_price_entry(
         accept_smaller: take a snapshot that is much shorter than the one before.
         rules: the gate.
         currency: in which the source states its prices; `any` where each record may say its own.
+        why: what is said of a snapshot that is in force already and says something else now.
     """
     failures: list[str] = []
+    changes: RecordChanges | None = None
     if parsed is not None:
-        _stage_price_records(con, entry, parsed.records, work_dir)
-        frame = _price_frame(con, entry, parsed, currency)
-        if accept_smaller:
-            frame["share_of_previous"] = float("nan")
-        failures = check_batch(frame, rules)
+        stage_price_records(con, parsed.records, work_dir, source_url=entry.source_url)
+        changes = staged_changes(con, entry.entry_id)
+        # What is in force with these very records has passed the gate, or was accepted by hand.
+        if changes is None or changes:
+            frame = _price_frame(con, entry, parsed, currency)
+            if accept_smaller:
+                frame["share_of_previous"] = float("nan")
+            failures = check_batch(frame, rules)
     return _load_entry(
         con,
         entry,
-        table="price_records",
+        store=lambda: load_staged_prices(
+            con,
+            source=entry.source,
+            dataset=entry.dataset,
+            snapshot_id=entry.entry_id,
+            fetched_at=entry.fetched_at,
+            source_url=entry.source_url,
+            why=why,
+        ),
         record_count=None if parsed is None else len(parsed.records),
         rejections=None if parsed is None else parsed.rejections,
         skipped_count=None if parsed is None else sum(parsed.skipped.values()),
@@ -327,7 +352,7 @@ def load_rate_entry(
     return _load_entry(
         con,
         entry,
-        table="exchange_rates",
+        store=lambda: _replace_rates(con, entry.entry_id),
         record_count=None if parsed is None else len(parsed.rates),
         rejections=None if parsed is None else parsed.rejections,
         skipped_count=None if parsed is None else 0,
@@ -337,11 +362,16 @@ def load_rate_entry(
     )
 
 
+def _replace_rates(con: duckdb.DuckDBPyConnection, snapshot_id: str) -> None:
+    con.execute("delete from raw.exchange_rates where snapshot_id = ?", [snapshot_id])
+    con.execute("insert into raw.exchange_rates by name select * from staged_exchange_rates")
+
+
 def _load_entry(
     con: duckdb.DuckDBPyConnection,
     entry: LandedEntry,
     *,
-    table: str,
+    store: Callable[[], RecordChanges | None],
     record_count: int | None,
     rejections: Sequence[Rejection] | None,
     skipped_count: int | None,
@@ -349,7 +379,7 @@ def _load_entry(
     landing_path: str,
     unreadable: str | None,
 ) -> LoadResult:
-    """Writes what was staged for `table`, unless the gate failed, and the fetch record; no bytes: counts are None."""
+    """Stores what was staged, unless the gate failed, and the fetch record; no bytes: counts are None."""
     outcome, message = str(entry.kind), entry.message
     if entry.kind is EntryKind.UNCHANGED:
         # The same bytes that were refused before are not good now.
@@ -361,11 +391,23 @@ def _load_entry(
     if entry.kind is EntryKind.SNAPSHOT:
         outcome = "refused" if failures or record_count is None else "loaded"
         message = "; ".join(f"{entry.source} {entry.dataset} {failure}" for failure in failures) or unreadable
+    result = LoadResult(
+        outcome=outcome,
+        fetch_id=entry.entry_id,
+        record_count=record_count or 0,
+        rejected_count=len(rejections or []),
+        message=message,
+    )
+    if outcome == "refused" and _scalar(
+        con, "select 1 from raw.source_fetches where fetch_id = ? and outcome = 'loaded'", [entry.entry_id]
+    ):
+        return result
+    changes = None
     with _transaction(con):
-        for name, key in ((table, "snapshot_id"), ("rejected_records", "batch_id"), ("source_fetches", "fetch_id")):
+        for name, key in (("rejected_records", "batch_id"), ("source_fetches", "fetch_id")):
             con.execute(f"delete from raw.{name} where {key} = ?", [entry.entry_id])
         if outcome == "loaded":
-            con.execute(f"insert into raw.{table} by name select * from staged_{table}")
+            changes = store()
         con.execute("insert into raw.pending_price_changes values (?, ?)", [entry.fetched_at, entry.snapshot_id])
         _insert_rejections(con, entry, rejections or [])
         con.execute(
@@ -386,54 +428,7 @@ def _load_entry(
                 message,
             ],
         )
-    return LoadResult(
-        outcome=outcome,
-        fetch_id=entry.entry_id,
-        record_count=record_count or 0,
-        rejected_count=len(rejections or []),
-        message=message,
-    )
-
-
-def _stage_price_records(
-    con: duckdb.DuckDBPyConnection, entry: LandedEntry, records: Iterable[PriceRecord], work_dir: Path
-) -> None:
-    """Records go through a JSON Lines file with decimals as text: typed by declaration, never by inference."""
-    names = [field.name for field in fields(PriceRecord)]
-    work_dir.mkdir(parents=True, exist_ok=True)
-    path = work_dir / "price_records.jsonl"
-    with path.open("w", encoding="utf-8") as out:
-        for number, record in enumerate(records, start=1):
-            row = {name: _as_json(getattr(record, name)) for name in names}
-            out.write(json.dumps({**row, "record_number": number}) + "\n")
-    columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
-    types = dict(
-        con.execute(
-            "select column_name, data_type from information_schema.columns "
-            "where table_schema = 'raw' and table_name = 'price_records'"
-        ).fetchall()
-    )
-    casts = ", ".join(f"cast({name} as {types[name]}) as {name}" for name in names)
-    con.execute(
-        f"""
-        create or replace temp table staged_price_records as
-        select
-            ? as snapshot_id, ? as source, ? as dataset, cast(? as timestamptz) as fetched_at, record_number, {casts}
-        from read_json(?, format = 'newline_delimited', columns = {{{columns}, 'record_number': 'BIGINT'}})
-        """,
-        [entry.snapshot_id, entry.source, entry.dataset, entry.fetched_at, str(path)],
-    )
-    path.unlink()
-
-
-def _as_json(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value
+    return replace(result, changes=changes)
 
 
 def _top_reason(rejections: Iterable[Rejection]) -> str:
@@ -486,7 +481,7 @@ def price_measures(records: str, currency: str) -> str:
     """A query with one row per snapshot of the relation `records`: the counts and extremes that the gate looks at.
 
     Args:
-        records: name of a relation of the columns of raw.price_records.
+        records: name of a relation of the fields of a PriceRecord and snapshot_id.
         currency: in which the source states its prices; `any` where each record may say its own.
     """
     is_foreign = "false" if currency == ANY_CURRENCY else f"price_currency <> '{currency}'"
@@ -540,7 +535,8 @@ def _price_frame(
             measures.max_price_amount,
             $top_reason as top_reason
         from (select 1) as one
-        left join ({price_measures("staged_price_records", currency)}) as measures on true
+        left join ({price_measures("(select *, '' as snapshot_id from staged_price_records)", currency)}) as measures
+            on true
         """,
         {
             "source": entry.source,

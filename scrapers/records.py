@@ -1,7 +1,7 @@
 """The rows that leave a parser, and how prices are read from text.
 
 A parser decides structure (which number is a price), never meaning (what "H100" is): every word here is the source's
-own. The columns are those of `raw.price_records` without the snapshot columns, which the loader adds.
+own. The columns are those of `raw.price_records` without those of its versions, which the loader adds.
 """
 
 import re

@@ -262,7 +262,8 @@ def test_a_failed_identity_keeps_the_published_files(world: World) -> None:
     before = fingerprint(world)
     with duckdb.connect(str(world.data / "warehouse.duckdb")) as con:
         con.execute(
-            "insert into raw.price_records select * replace ('x' as snapshot_id) from raw.price_records limit 1"
+            "insert into raw.price_loads select * replace ('x' as snapshot_id, load_number + 1 as load_number) "
+            "from raw.price_loads order by load_number desc limit 1"
         )
     result = world.run("run", "--date", END.isoformat(), check=False)
     assert result.returncode == 1
@@ -270,7 +271,7 @@ def test_a_failed_identity_keeps_the_published_files(world: World) -> None:
     assert "Traceback" not in result.stdout + result.stderr
     assert fingerprint(world) == before
     with duckdb.connect(str(world.data / "warehouse.duckdb")) as con:
-        con.execute("delete from raw.price_records where snapshot_id = 'x'")
+        con.execute("delete from raw.price_loads where snapshot_id = 'x'")
     world.run("run", "--date", END.isoformat())
     assert fingerprint(world) == before
 

@@ -229,13 +229,3 @@ def test_only_what_the_ledger_asks_for_is_a_step_of_the_run(tmp_path: Path) -> N
     # A file that was taken out has to be seen once more, to end its prices.
     load(settings, now=DAY)
     assert "landing/override_prices" not in idle("overrides: []")
-
-
-def test_an_older_warehouse_gets_the_new_column(tmp_path: Path) -> None:
-    """A file from before providers were told apart opens, and takes records that tell them."""
-    settings = settings_of(tmp_path, "overrides: [ours.csv]")
-    with Warehouse(settings.warehouse_path).connect() as con:
-        con.execute("alter table raw.price_records drop column provider_raw")
-    write_overrides(tmp_path, line())
-    (result,) = load(settings, now=DAY)
-    assert result.outcome == "loaded"

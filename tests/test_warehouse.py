@@ -73,8 +73,8 @@ def test_prices_arrive_as_exact_decimals_in_the_source_words(settings: Settings)
     assert (result.outcome, result.record_count, result.message) == ("loaded", 3, None)
     found = rows(
         settings,
-        "select sku_id, price_amount::varchar, price_unit_raw, region_raw, fetched_at from raw.price_records "
-        "order by sku_id",
+        "select sku_id, price_amount::varchar, price_unit_raw, region_raw, fetched_at "
+        "from raw.price_records inner join raw.price_loads using (source, dataset) order by sku_id",
     )
     assert found == [
         ("B109479", "3.500000000000", "GPU Per Hour", "global", DAY),
@@ -96,7 +96,8 @@ def test_a_snapshot_80_percent_shorter_is_refused_and_the_last_one_stays(setting
     assert result.outcome == "refused"
     assert "oci products has 2 prices where the last good snapshot had 10" in str(result.message)
     assert "--accept-smaller oci" in str(result.message)
-    assert rows(settings, "select count(*), count(distinct snapshot_id) from raw.price_records") == [(10, 1)]
+    assert rows(settings, "select count(*), count(last_load_number) from raw.price_records") == [(10, 0)]
+    assert rows(settings, "select count(*) from raw.price_loads") == [(1,)]
     # 8 of 10 is the edge that passes
     assert replay(settings, oci_answer(dict(list(parts.items())[:8])), DAY + timedelta(days=2)).outcome == "loaded"
 
@@ -150,12 +151,14 @@ def test_emptied_warehouse_is_filled_again_from_landing(settings: Settings) -> N
     replay(settings, oci_answer({"B109479": 3.5}), DAY)
     replay(settings, oci_answer({"B109479": 3.25}), DAY + timedelta(days=1))
     query = "select * from raw.price_records order by all"
+    loads = "select * exclude (loaded_at) from raw.price_loads order by all"
     fetches = "select * from raw.source_fetches order by all"
-    before, fetched = rows(settings, query), rows(settings, fetches)
+    before, loaded, fetched = rows(settings, query), rows(settings, loads), rows(settings, fetches)
     settings.warehouse_path.unlink()
     with Warehouse(settings.warehouse_path).connect() as con:
         load_landed(con, settings, "oci")
     assert rows(settings, query) == before
+    assert rows(settings, loads) == loaded
     assert rows(settings, fetches) == fetched
 
 
@@ -207,6 +210,69 @@ def test_truncated_warehouse_is_noticed_and_set_aside(settings: Settings) -> Non
     assert result.outcome == "loaded"
     (aside,) = (settings.data_dir / "quarantine").iterdir()
     assert (aside / "warehouse.duckdb").exists()
+
+
+def test_a_warehouse_of_snapshot_rows_is_converted_when_it_is_opened(settings: Settings) -> None:
+    """A file from before versions, and before providers were told apart: every record of every snapshot."""
+    with Warehouse(settings.warehouse_path).connect() as con:
+        con.execute("drop table raw.price_records; drop table raw.price_loads; drop table raw.price_restatements")
+        con.execute(
+            """
+            create table raw.price_records (
+                snapshot_id varchar not null, source varchar not null, dataset varchar not null,
+                fetched_at timestamptz not null, record_number bigint not null, sku_id varchar not null,
+                offer_id varchar not null, instance_type varchar, region_raw varchar not null, zone_raw varchar,
+                gpu_name_raw varchar, gpu_count_raw decimal(18, 6), gpu_memory_gb_raw decimal(18, 6),
+                pricing_model_raw varchar not null, term_raw varchar, offering_class_raw varchar,
+                payment_option_raw varchar, operating_system_raw varchar, tenancy_raw varchar,
+                product_name_raw varchar, price_amount decimal(28, 12) not null, price_currency varchar not null,
+                price_unit_raw varchar not null, effective_at timestamptz, is_available boolean,
+                source_url varchar not null,
+                primary key (snapshot_id, record_number)
+            )
+            """
+        )
+        con.execute(
+            "insert into raw.source_fetches (fetch_id, source, dataset, fetched_at, outcome, origin, source_url) "
+            "values ('s3', 'oci', 'd', timestamptz '2026-10-03 06:00:00+00', 'loaded', 'live', 'https://third.test')"
+        )
+        # Record 1 comes, goes and comes back with another price beside it; record 2 stands, twice in the second.
+        for snapshot, number, sku, amount, url in (
+            ("s1", 1, "a", "1", "https://first.test"),
+            ("s1", 2, "b", "5", "https://own.test"),
+            ("s2", 1, "b", "5", "https://own.test"),
+            ("s2", 2, "b", "5", "https://own.test"),
+            ("s3", 1, "a", "1", "https://third.test"),
+            ("s3", 2, "a", "2", "https://third.test"),
+            ("s3", 3, "b", "5", "https://own.test"),
+        ):
+            con.execute(
+                "insert into raw.price_records by name select ? as snapshot_id, 'oci' as source, 'd' as dataset, "
+                "cast(? as timestamptz) as fetched_at, ? as record_number, ? as sku_id, ? as offer_id, "
+                "'r' as region_raw, 'm' as pricing_model_raw, ? as price_amount, 'USD' as price_currency, "
+                "'h' as price_unit_raw, ? as source_url",
+                [snapshot, f"2026-10-0{snapshot[1]} 06:00:00+00", number, sku, sku, amount, url],
+            )
+    for _ in range(2):  # the second time there is nothing to convert
+        with Warehouse(settings.warehouse_path).connect() as con:
+            assert con.execute(
+                "select sku_id, cast(price_amount as integer), first_load_number, last_load_number, record_number, "
+                "source_url from raw.price_records order by all"
+            ).fetchall() == [
+                ("a", 1, 1, 1, 1, "https://first.test"),
+                ("a", 1, 3, None, 1, None),
+                ("a", 2, 3, None, 2, None),
+                ("b", 5, 1, None, 2, "https://own.test"),
+                ("b", 5, 2, 2, 2, "https://own.test"),
+            ]
+            assert con.execute(
+                "select source, dataset, load_number, snapshot_id, fetched_at, source_url from raw.price_loads "
+                "order by load_number"
+            ).fetchall() == [
+                ("oci", "d", 1, "s1", datetime(2026, 10, 1, 6, tzinfo=UTC), None),
+                ("oci", "d", 2, "s2", datetime(2026, 10, 2, 6, tzinfo=UTC), None),
+                ("oci", "d", 3, "s3", datetime(2026, 10, 3, 6, tzinfo=UTC), "https://third.test"),
+            ]
 
 
 def test_unreadable_warehouse_is_set_aside(settings: Settings) -> None:

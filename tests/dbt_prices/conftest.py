@@ -10,6 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from orchestration.price_versions import FIELDS, load_staged_prices, stage_price_rows
+
 ROOT = Path(__file__).resolve().parents[2]
 PRICE_MODELS = "+path:models/marts/prices"
 
@@ -61,21 +63,47 @@ class RawRoom:
                 [fetch_id, source, dataset, at, outcome, snapshot_id, len(records or []) or None, message],
             )
             con.execute("insert into raw.pending_price_changes values (?, ?)", [at, snapshot_id])
-            for number, record in enumerate(records or [], start=1):
-                row = {
-                    "snapshot_id": snapshot_id,
-                    "source": source,
-                    "dataset": dataset,
-                    "fetched_at": at,
-                    "record_number": number,
-                    "offer_id": record["sku_id"],
-                    "price_currency": "USD",
-                    "source_url": "https://prices.test",
-                    **record,
-                }
-                marks = ", ".join("?" * len(row))
-                con.execute(f"insert into raw.price_records ({', '.join(row)}) values ({marks})", list(row.values()))
+            if outcome == "loaded":
+                self._load(con, source, dataset, at, snapshot_id=str(snapshot_id), records=records or [])
         return snapshot_id
+
+    def _load(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        source: str,
+        dataset: str,
+        at: datetime,
+        *,
+        snapshot_id: str,
+        records: list[Mapping[str, object]],
+    ) -> None:
+        """The records of one snapshot, as the loader stores them."""
+        fields = ", ".join(FIELDS)
+        con.execute(
+            f"create or replace temp table given as select record_number, {fields} from raw.price_records where false"
+        )
+        for number, record in enumerate(records, start=1):
+            row = {
+                "record_number": number,
+                "offer_id": record["sku_id"],
+                "price_currency": "USD",
+                "source_url": "https://prices.test",
+                **record,
+            }
+            marks = ", ".join("?" * len(row))
+            con.execute(f"insert into given ({', '.join(row)}) values ({marks})", list(row.values()))
+        stage_price_rows(con, "from given", source_url="https://prices.test")
+        con.execute("begin")
+        load_staged_prices(
+            con,
+            source=source,
+            dataset=dataset,
+            snapshot_id=snapshot_id,
+            fetched_at=at,
+            source_url="https://prices.test",
+            why="",
+        )
+        con.execute("commit")
 
     def run_facts(
         self, *, started_at: datetime, as_of: int, window_start: int, prices_settled_until_at: datetime | None = None

@@ -20,7 +20,14 @@ from scrapers.overrides import OVERRIDES
 from scrapers.prices.registry import PRICE_SOURCES
 
 PRICE_RECORDS = dg.AssetKey(["raw", "price_records"])
-PRICE_TABLES = ("source_fetches", "price_records", "rejected_records", "pending_price_changes")
+LOADED_TABLES = (
+    "source_fetches",
+    "price_loads",
+    "price_records",
+    "price_restatements",
+    "rejected_records",
+    "pending_price_changes",
+)
 EXCHANGE_RATES = dg.AssetKey(["raw", "exchange_rates"])
 LANDED_RATES = dg.AssetKey(["landing", "ecb_exchange_rates"])
 
@@ -208,7 +215,7 @@ class LoadConfig(dg.Config):
             kinds={"python", "duckdb"},
             owners=["team:platform"],
         )
-        for table in PRICE_TABLES
+        for table in LOADED_TABLES
     ],
     check_specs=[
         dg.AssetCheckSpec(
@@ -220,7 +227,7 @@ class LoadConfig(dg.Config):
     ],
 )
 def raw_price_records(context: dg.AssetExecutionContext, config: LoadConfig):
-    """One row per published price of each snapshot that passed the gate; a re-run loads only what is not in yet."""
+    """The prices of each snapshot that passed the gate, as versions; a re-run loads only what is not in yet."""
     settings = load_settings()
     with Warehouse(settings.warehouse_path).connect() as con:
         for name in PRICE_PARSERS:
@@ -240,9 +247,6 @@ def raw_price_records(context: dg.AssetExecutionContext, config: LoadConfig):
                     "rejected": sum(result.rejected_count for result in results),
                 },
             )
-        counts = {
-            table: con.execute(f"select count(*) from raw.{table}").fetchone()[0]
-            for table in PRICE_TABLES
-        }
+        counts = {table: con.execute(f"select count(*) from raw.{table}").fetchone()[0] for table in LOADED_TABLES}
     for table, count in counts.items():
         yield dg.MaterializeResult(["raw", table], metadata={"dagster/row_count": count})

@@ -217,6 +217,8 @@ final as (
         where
             first_seen_at >= {{ prices_settled_until_at() }}
             or finding_id in (select known.finding_id from {{ this }} as known)
+            -- Spot prices that stand still are told from all pulls that ever were.
+            or layer = 'staleness'
     {%- endif %}
 
 )

@@ -343,7 +343,11 @@ pause_findings as (
         max(pauses.paused_days) as observed,
         max(pauses.longest_pause_days) as expected,
         cast(cast(pauses.moved_at as date) as varchar) as evidence,
-        min(pauses.seen_from_at) as first_seen_at,
+        -- When it outlasted the habit; the pull that shows the last move may be months old by then.
+        {{ plus_hours(
+            "pauses.moved_at",
+            "cast(ceil(24 * greatest(2, max(price_rules.threshold * pauses.longest_pause_days))) as bigint)",
+        ) }} as first_seen_at,
         max(pauses.seen_until_at) as last_seen_at,
         min(pauses.snapshot_id) as snapshot_id,
         max(case when pauses.is_latest then 1 else 0 end) = 1 as is_open

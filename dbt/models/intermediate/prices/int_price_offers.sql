@@ -27,9 +27,19 @@ with snapshots as (
 
 ),
 
+-- The first record of an offer describes it: one in force before one that is announced, the hourly part
+-- before the upfront one. By content, for places in a file hang on which of two files was loaded first.
 records as (
 
-    select records.* from {{ ref("stg_prices__records") }} as records
+    select
+        records.*,
+        concat_ws(
+            '|',
+            case when records.is_announced then '1' else '0' end,
+            coalesce(records.price_basis, 'unknown'),
+            records.content_id
+        ) as record_rank
+    from {{ ref("stg_prices__records") }} as records
     inner join snapshots on records.snapshot_id = snapshots.snapshot_id
 
 ),
@@ -137,7 +147,7 @@ components as (
         records.snapshot_id,
         records.series_id,
         records.price_basis,
-        min(records.record_number) as first_record_number,
+        min(records.record_rank) as first_record_rank,
         min(case when not records.is_announced then records.price_amount end) as price_amount,
         max(case when not records.is_announced then records.price_amount end) as max_price_amount,
         min(case when not records.is_announced then records.offer_id end) as offer_id,
@@ -174,7 +184,7 @@ offers as (
     select
         snapshot_id,
         series_id,
-        min(first_record_number) as first_record_number,
+        min(first_record_rank) as first_record_rank,
         max(case when price_basis = 'instance_hour' then usable_amount end) as hourly_amount,
         max(case when price_basis = 'gpu_hour' then usable_amount end) as gpu_hour_amount,
         max(case when price_basis = 'instance_upfront' then usable_amount end) as upfront_amount,
@@ -251,7 +261,8 @@ described_offers as (
     inner join records as first_records
         on
             offers.snapshot_id = first_records.snapshot_id
-            and offers.first_record_number = first_records.record_number
+            and offers.series_id = first_records.series_id
+            and offers.first_record_rank = first_records.record_rank
     left join instance_types
         on
             first_records.provider = instance_types.provider

@@ -2,9 +2,34 @@
 -- unit, a region. A word that the seeds do not list leaves a null, which becomes a finding; it is never
 -- guessed.
 
-with source as (
+with loads as (
+
+    select * from {{ source("raw", "price_loads") }}
+
+),
+
+versions as (
 
     select * from {{ source("raw", "price_records") }}
+
+),
+
+-- Multiplies rows on purpose: a version of a record stands for each load that has it. A filter on snapshot_id
+-- or fetched_at reaches the loads, so that a few days cost a few days.
+source as (
+
+    select
+        versions.*,
+        loads.snapshot_id,
+        loads.fetched_at,
+        loads.source_url as snapshot_url
+    from loads
+    inner join versions
+        on
+            loads.source = versions.source
+            and loads.dataset = versions.dataset
+            and loads.load_number >= versions.first_load_number
+            and loads.load_number <= coalesce(versions.last_load_number, 9223372036854775807)
 
 ),
 
@@ -44,6 +69,7 @@ final as (
         -- ids
         source.snapshot_id,
         source.record_number,
+        cast(source.content_id as varchar) as content_id,
         md5(
             concat_ws(
                 '|',
@@ -114,7 +140,7 @@ final as (
         price_sources.declared_currency in (source.price_currency, 'any') as is_declared_currency,
 
         source.is_available,
-        source.source_url,
+        coalesce(source.source_url, source.snapshot_url) as source_url,
         source.effective_at,
         coalesce(source.effective_at > source.fetched_at, false) as is_announced,
         source.fetched_at
