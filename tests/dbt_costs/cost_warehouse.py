@@ -31,7 +31,8 @@ PRICE_BOOK = """
     create schema if not exists intermediate;
     create table if not exists intermediate.int_gpu_price_intervals (
         series_id varchar, source varchar, provider varchar, sku_id varchar, price_key varchar, instance_type varchar,
-        region varchar, zone_name varchar, gpu_model varchar, gpu_count decimal(18, 6), pricing_category varchar, pricing_model varchar,
+        region varchar, zone_name varchar, gpu_model varchar, gpu_count decimal(18, 6), pricing_category varchar,
+        pricing_model varchar,
         offer_tier varchar, term_months integer, payment_option varchar, price_usd_per_gpu_hour decimal(18, 8),
         price_usd_per_instance_hour decimal(18, 8), upfront_usd_per_instance decimal(18, 2),
         recurring_usd_per_instance_hour decimal(18, 8), valid_from_at timestamptz, valid_to_at timestamptz,
