@@ -403,11 +403,10 @@ continuations as (
     inner join ranked_intervals
         on
             standing.series_id = ranked_intervals.series_id
+            and standing.price_usd_per_instance_hour = ranked_intervals.price_usd_per_instance_hour
             and (
                 ranked_intervals.is_settled and ranked_intervals.recency = 1
-                or not ranked_intervals.is_settled
-                and ranked_intervals.sequence = 1
-                and standing.price_usd_per_instance_hour = ranked_intervals.price_usd_per_instance_hour
+                or not ranked_intervals.is_settled and ranked_intervals.sequence = 1
             )
 
 ),
