@@ -169,7 +169,7 @@ def main() -> None:
         size = path.stat().st_size / 1e6
     print(f"{versions:,} versions, {size:.0f} MB")
     print(
-        f"loading {PRICES:,} prices, {PRICES // CHANGED:,} changed  {seconds:5.1f} s, {peak:.0f} MB ({before:.0f} before)"
+        f"loading {PRICES:,}, {PRICES // CHANGED:,} changed       {seconds:6.1f} s, {peak:.0f} MB ({before:.0f} before)"
     )
     print(f"reading three days                    {window:6.1f} s")
     print(f"reading all {rows:,} records   {whole:6.1f} s")

@@ -64,10 +64,10 @@ class RawRoom:
             )
             con.execute("insert into raw.pending_price_changes values (?, ?)", [at, snapshot_id])
             if outcome == "loaded":
-                self._load(con, source, dataset, at, snapshot_id=str(snapshot_id), records=records or [])
+                self.load(con, source, dataset, at, snapshot_id=str(snapshot_id), records=records or [])
         return snapshot_id
 
-    def _load(
+    def load(
         self,
         con: duckdb.DuckDBPyConnection,
         source: str,
@@ -75,7 +75,8 @@ class RawRoom:
         at: datetime,
         *,
         snapshot_id: str,
-        records: list[Mapping[str, object]],
+        records: list[dict[str, object]] | list[Mapping[str, object]],
+        why: str = "loaded again",
     ) -> None:
         """The records of one snapshot, as the loader stores them."""
         fields = ", ".join(FIELDS)
@@ -101,7 +102,7 @@ class RawRoom:
             snapshot_id=snapshot_id,
             fetched_at=at,
             source_url="https://prices.test",
-            why="",
+            why=why,
         )
         con.execute("commit")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orchestration.price_versions import RecordChanges, load_price_history, load_staged_prices, stage_price_records
 from scrapers.records import PriceRecord
 
-from .conftest import RawRoom, day
+from .conftest import RawRoom, day, oci
 
 URL = "https://prices.test/2026-11"
 TABLES = ("price_loads", "price_records", "price_restatements", "pending_usage_days")
@@ -111,7 +111,9 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]:
     room = RawRoom(tmp_path_factory.mktemp("versions") / "warehouse.duckdb")
     room.dbt("build", "--select", "+stg_prices__records", "--exclude-resource-type", "test", "unit_test")
     with room.connect() as con:
-        yield Raw(con, room.path.parent)
+        raw = Raw(con, room.path.parent)
+        yield raw
+        del raw.con  # pytest keeps the fixture, and DuckDB complains of connections that outlive it
 
 
 @pytest.fixture
@@ -309,3 +311,17 @@ def test_a_history_loaded_at_once_is_the_one_loaded_by_snapshot(
     assert warehouse.query("select snapshot_id, load_number from raw.price_loads order by 2") == [
         (f"s{number}", number) for number in range(1, len(snapshots) + 1)
     ]
+
+
+def test_a_restated_snapshot_is_a_row_of_the_mart(tmp_path: Path) -> None:
+    """One part is dearer than was read at first, and one was overlooked."""
+    room = RawRoom(tmp_path / "warehouse.duckdb")
+    snapshot = room.fetch("oci", "products", day(1), records=[oci("B109479", "0.035"), oci("B98415", "10")])
+    with room.connect() as con:
+        better = [oci("B109479", "3.5"), oci("B98415", "10"), oci("B110519", "10")]
+        room.load(con, "oci", "products", day(1), snapshot_id=str(snapshot), records=better, why="reparse")
+    room.dbt("build", "--select", "+fct_price_restatements")
+    assert room.query(
+        "select source, dataset, snapshot_id, added_count, removed_count, why, fetched_at "
+        "from marts.fct_price_restatements"
+    ) == [("oci", "products", snapshot, 2, 1, "reparse", day(1))]
