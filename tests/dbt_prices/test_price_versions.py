@@ -111,9 +111,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]:
     room = RawRoom(tmp_path_factory.mktemp("versions") / "warehouse.duckdb")
     room.dbt("build", "--select", "+stg_prices__records", "--exclude-resource-type", "test", "unit_test")
     with room.connect() as con:
-        raw = Raw(con, room.path.parent)
-        yield raw
-        del raw.con  # pytest keeps the fixture, and DuckDB complains of connections that outlive it
+        yield Raw(con, room.path.parent)
 
 
 @pytest.fixture
