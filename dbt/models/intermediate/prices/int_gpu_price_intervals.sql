@@ -363,7 +363,9 @@ looked_at as (
     from dated_intervals
     left join price_sources on dated_intervals.source = price_sources.source
 
-){% if is_incremental() %},
+),
+
+{% if is_incremental() -%}
 
 -- What stood before, as far as it has not ended.
 standing as (
@@ -432,15 +434,18 @@ first_starts as (
 
 ),
 
--- Series of which the last sighting was followed by a pull without them.
+-- A standing price whose later sightings were all held back ends with its segment all the same.
 withdrawals as (
 
     select
-        series_id,
-        max(withdrawn_at) as withdrawn_at
-    from dated_segments
-    where next_period_number is null
-    group by series_id
+        standing.series_id,
+        min(dated_segments.withdrawn_at) as withdrawn_at
+    from standing
+    inner join dated_segments
+        on
+            standing.series_id = dated_segments.series_id
+            and standing.accepted_from_at < dated_segments.withdrawn_at
+    group by standing.series_id
 
 ),
 
@@ -451,6 +456,7 @@ continued as (
         standing.valid_from_at,
         case
             when continuations.series_id is not null then continuations.valid_to_at
+            when withdrawals.withdrawn_at < first_starts.started_at then withdrawals.withdrawn_at
             else coalesce(first_starts.started_at, withdrawals.withdrawn_at)
         end as valid_to_at,
         greatest(standing.last_seen_at, coalesce(continuations.last_seen_at, standing.last_seen_at))
@@ -470,42 +476,52 @@ known_series as (
 
 ),
 
-{% set columns = adapter.get_columns_in_relation(this) | map(attribute="name") | list -%}
-final as (
+-- Only of a series that is new the source's own date holds.
+begun as (
 
     select
-        {% for column in columns -%}
-            {%- set table = "continued" if column in ("valid_to_at", "last_seen_at") else "standing" -%}
-            {{ table }}.{{ column }}{{ "," if not loop.last }}
-        {% endfor %}
-    from standing
-    inner join continued
-        on
-            standing.series_id = continued.series_id
-            and standing.valid_from_at = continued.valid_from_at
-    union all
-    select
-        {% for column in columns -%}
-            {%- if column == "valid_from_at" -%}
-                case
-                    when known_series.series_id is null then new_intervals.valid_from_at
-                    else new_intervals.accepted_from_at
-                end as valid_from_at
-            {%- else -%}
-                new_intervals.{{ column }}
-            {%- endif -%}
-            {{ "," if not loop.last }}
-        {% endfor %}
+        new_intervals.series_id,
+        new_intervals.accepted_from_at,
+        case
+            when known_series.series_id is null then new_intervals.valid_from_at
+            else new_intervals.accepted_from_at
+        end as valid_from_at
     from new_intervals
     left join known_series on new_intervals.series_id = known_series.series_id
 
-)
-{% else %},
+),
+
+{% set columns = adapter.get_columns_in_relation(this) | map(attribute="name") | list -%}
+{%- endif %}
 
 final as (
 
-    select * from looked_at
+    {% if is_incremental() -%}
+        select
+            {% for column in columns -%}
+                {%- set table = "continued" if column in ("valid_to_at", "last_seen_at") else "standing" -%}
+                {{ table }}.{{ column }}{{ "," if not loop.last }}
+            {% endfor %}
+        from standing
+        inner join continued
+            on
+                standing.series_id = continued.series_id
+                and standing.valid_from_at = continued.valid_from_at
+        union all
+        select
+            {% for column in columns -%}
+                {%- set table = "begun" if column == "valid_from_at" else "new_intervals" -%}
+                {{ table }}.{{ column }}{{ "," if not loop.last }}
+            {% endfor %}
+        from new_intervals
+        inner join begun
+            on
+                new_intervals.series_id = begun.series_id
+                and new_intervals.accepted_from_at = begun.accepted_from_at
+    {%- else -%}
+        select * from looked_at
+    {%- endif %}
 
 )
-{% endif %}
+
 select * from final

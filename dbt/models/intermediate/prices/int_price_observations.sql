@@ -139,8 +139,9 @@ plausible_observations as (
 
 ),
 
--- The yardstick is the latest plausible sighting that is old enough; a series younger than that, or new again,
--- is held against its first one. Prices held back already are compared too, for the ratio tells what slipped.
+-- The yardstick is the latest plausible sighting that is old enough; a series younger than that, or new
+-- again, is held against its first one. Prices held back already are compared too, for the ratio tells what
+-- slipped.
 numbered_baselines as (
 
     select

@@ -4,8 +4,8 @@
     on_schema_change="fail",
 ) }}
 
--- What one snapshot says does not change with the next one: offers are worked out once. In a full refresh, which
--- follows a change of seed or SQL, all of history is.
+-- What one snapshot says does not change with the next one: offers are worked out once. In a full refresh,
+-- which follows a change of seed or SQL, all of history is.
 
 -- depends_on: {{ ref('stg_prices__changes') }}
 -- depends_on: {{ ref('stg_prices__fetches') }}

@@ -252,7 +252,9 @@ scoped_series as (
             and coalesce(described_series.region, '') = scopes.region
             and coalesce(described_series.gpu_model, '') = scopes.gpu_model
 
-){% if is_incremental() %},
+),
+
+{% if is_incremental() -%}
 
 -- What began before, as far as it may go on or has just ended.
 standing as (
@@ -306,29 +308,28 @@ continued as (
 ),
 
 {% set columns = adapter.get_columns_in_relation(this) | map(attribute="name") | list -%}
-final as (
-
-    select
-        {% for column in columns -%}
-            {%- set is_other = column in ("last_seen_at", "is_open", "written_by_run_id") -%}
-            {{ "continued" if is_other else "standing" }}.{{ column }}{{ "," if not loop.last }}
-        {% endfor %}
-    from standing
-    inner join continued on standing.occurrence_id = continued.occurrence_id
-    union all
-    select
-        {% for column in columns -%}
-            {{ column }}{{ "," if not loop.last }}
-        {% endfor %}
-    from scoped_series
-
-)
-{% else %},
+{%- endif %}
 
 final as (
 
-    select * from scoped_series
+    {% if is_incremental() -%}
+        select
+            {% for column in columns -%}
+                {%- set is_other = column in ("last_seen_at", "is_open", "written_by_run_id") -%}
+                {{ "continued" if is_other else "standing" }}.{{ column }}{{ "," if not loop.last }}
+            {% endfor %}
+        from standing
+        inner join continued on standing.occurrence_id = continued.occurrence_id
+        union all
+        select
+            {% for column in columns -%}
+                {{ column }}{{ "," if not loop.last }}
+            {% endfor %}
+        from scoped_series
+    {%- else -%}
+        select * from scoped_series
+    {%- endif %}
 
 )
-{% endif %}
+
 select * from final

@@ -207,8 +207,9 @@ sightings as (
                     then 1
                 else 2
             end
-        ) over (partition by series_id order by period_number rows between unbounded preceding and current row)
-            as sighting_number
+        ) over (
+            partition by series_id order by period_number rows between unbounded preceding and current row
+        ) as sighting_number
     from followed_sightings
 
 ),

@@ -5,7 +5,8 @@
     meta={"begins_column": "seen_from_at", "key": ["period_id"]},
 ) }}
 
--- Whether the spot prices of a dataset moved, of all periods that ever were: its habit is known only after months.
+-- Whether the spot prices of a dataset moved, of all periods that ever were: its habit is known only after
+-- months.
 
 -- depends_on: {{ ref('stg_ledger__run') }}
 with periods as (

@@ -35,7 +35,8 @@ followed_sightings as (
 
     select
         *,
-        lag(price_usd_per_instance_hour) over (partition by series_id order by period_number) as previous_price_usd,
+        lag(price_usd_per_instance_hour) over (partition by series_id order by period_number)
+            as previous_price_usd,
         lag(seen_until_at) over (partition by series_id order by period_number) as seen_before_at,
         lag(period_number) over (partition by series_id order by period_number) as previous_period_number
     from sightings

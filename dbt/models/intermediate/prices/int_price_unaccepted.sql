@@ -29,7 +29,8 @@ ranked_observations as (
         next_seen_from_at,
         min(seen_from_at) over (partition by series_id) as first_seen_at,
         max(seen_until_at) over (partition by series_id) as last_seen_at,
-        max(case when accepted_from_at is not null then 1 else 0 end) over (partition by series_id) as is_accepted,
+        max(case when accepted_from_at is not null then 1 else 0 end) over (partition by series_id)
+            as is_accepted,
         row_number() over (partition by series_id order by period_number desc) as recency
     from observations
 
@@ -64,11 +65,12 @@ final as (
         offers.price_basis,
         ranked_observations.quarantine_rule_id as price_null_reason,
         ranked_observations.next_seen_from_at as valid_to_at,
-        {% if is_incremental() -%}
-            least(ranked_observations.first_seen_at, coalesce(known.first_seen_at, ranked_observations.first_seen_at))
-        {%- else -%}
-            ranked_observations.first_seen_at
-        {%- endif %} as first_seen_at,
+        least(
+            ranked_observations.first_seen_at,
+            {% if is_incremental() %}coalesce(known.first_seen_at, ranked_observations.first_seen_at)
+            {%- else %}ranked_observations.first_seen_at
+            {%- endif %}
+        ) as first_seen_at,
         ranked_observations.last_seen_at,
         offers.fetched_at,
         offers.snapshot_id,
