@@ -1,8 +1,8 @@
 """A price book that goes on from what it said the day before says the same as one that is made at once.
 
-Sixty days of made-up feeds with what happens to feeds: moves, slips of a whole feed, prices that are wrong for a day
-or for longer than a run looks back, offers that vanish alone or with many others and come back, pulls that fail, say
-nothing new or come twice a day, a feed that rests.
+A hundred days of made-up feeds with what happens to feeds: moves, slips of a whole feed, prices that are wrong for a
+day or for weeks, offers that vanish alone or with many others and come back, pulls that fail, say nothing new or come
+twice a day, a feed that rests.
 """
 
 import random
@@ -17,8 +17,8 @@ from orchestration.warehouse import note_published, write_run
 from .conftest import PRICE_MODELS, RawRoom
 
 BEGIN = datetime(2026, 1, 1, 6, tzinfo=UTC)
-DAYS = 60
-BUILT_ON = (4, 44, 45, 47, DAYS - 1)  # by then the look-back of 35 days is long past the first days
+DAYS = 100
+BUILT_ON = (40, 84, 85, 87, DAYS - 1)  # the last runs look back on some of it only
 TABLES = ("fct_gpu_prices", "fct_price_anomalies", "fct_unmapped_prices", "fct_gpu_prices_daily")
 ON_DEMAND = {
     "p5.48xlarge": "55.04",
@@ -152,7 +152,7 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> tuple[RawRoom, RawRoom]:
         at = BEGIN + timedelta(days=number)
         fix_rate(world, rooms, at - timedelta(hours=2))
         for feed in FEEDS:
-            if feed == ("aws", "ec2-us-west-2") and 8 <= number < 46:
+            if feed == ("aws", "ec2-us-west-2") and 8 <= number < 86:
                 continue  # it rests for longer than a run looks back
             pull(world, rooms, feed, at, last)
             if world.happens(0.1):
@@ -183,7 +183,7 @@ def test_the_world_has_what_it_is_about(rooms: tuple[RawRoom, RawRoom]) -> None:
 
 
 def test_a_run_looks_at_the_last_weeks_only(rooms: tuple[RawRoom, RawRoom]) -> None:
-    """Of sixty days the last run read some forty, and of the feed that rested its last five pulls as well."""
+    """Of a hundred days the last run read some seventy, and of the feed that rested its last five pulls as well."""
     daily, whole = (
         room.query("select dataset, count(*) from intermediate.int_price_snapshots group by dataset order by dataset")
         for room in rooms

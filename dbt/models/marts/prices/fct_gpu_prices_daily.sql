@@ -55,6 +55,20 @@ first_day as (
 
 ),
 
+{% if is_incremental() -%}
+-- Up to this day the written rows say when prices were last seen.
+last_day as (
+
+    select
+        least(
+            {{ plus_days(day_of("run.prices_settled_until_at"), -1) }},
+            (select max(written.price_date) from {{ this }} as written)
+        ) as price_date
+    from {{ ref("stg_ledger__run") }} as run
+
+),
+{%- endif %}
+
 -- One row per series and day on which its price was seen; sightings before the first day fold into that
 -- one.
 sightings as (
@@ -66,7 +80,11 @@ sightings as (
     from observations
     inner join snapshot_days on observations.period_id = snapshot_days.period_id
     cross join first_day
-    where snapshot_days.last_sighted_at >= observations.accepted_from_at
+    where
+        snapshot_days.last_sighted_at >= observations.accepted_from_at
+        {% if is_incremental() -%}
+            and snapshot_days.sighted_date > (select last_day.price_date from last_day)
+        {%- endif %}
     group by observations.series_id, greatest(snapshot_days.sighted_date, first_day.first_date)
 
 ),
@@ -97,7 +115,6 @@ sighted_prices_per_day as (
                 order by prices_per_day.price_date
                 rows between unbounded preceding and current row
             ),
-            -- What followed was held back for longer than a run looks back.
             {% if is_incremental() -%}
                 known_days.last_seen_at,
             {%- endif %}
@@ -108,10 +125,7 @@ sighted_prices_per_day as (
         left join {{ this }} as known_days
             on
                 prices_per_day.series_id = known_days.series_id
-                and known_days.price_date = (
-                    select {{ plus_days(day_of("run.prices_settled_until_at"), -1) }}
-                    from {{ ref("stg_ledger__run") }} as run
-                )
+                and known_days.price_date = (select last_day.price_date from last_day)
     {%- endif %}
     left join sightings
         on
