@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import duckdb
 from orchestration.expectations import PRICE_RULES, check_batch, failing_rows
 from orchestration.price_versions import load_price_history
 from orchestration.settings import DBT_DIR, dbt_environment
-from orchestration.warehouse import Warehouse, price_measures
+from orchestration.warehouse import Warehouse, price_measures, write_run
 
 logger = logging.getLogger(__name__)
 
@@ -247,6 +247,7 @@ def _private_warehouse(history: Path) -> Iterator[_Room]:
         room = _Room(Path(name))
         with Warehouse(room.path).connect() as con:  # with the raw schema
             _read_history(con, history)
+            write_run(con, run_id="backtest", started_at=datetime.now(UTC), as_of_date=datetime.now(UTC).date())
         room.dbt("seed")
         con = room.connect()
         try:

@@ -262,7 +262,8 @@ def test_a_failed_identity_keeps_the_published_files(world: World) -> None:
     before = fingerprint(world)
     with duckdb.connect(str(world.data / "warehouse.duckdb")) as con:
         con.execute(
-            "insert into raw.price_loads select * replace ('x' as snapshot_id, load_number + 1 as load_number) "
+            "insert into raw.price_loads "
+            "select * replace ('x' as snapshot_id, load_number + 1 as load_number, now() as fetched_at) "
             "from raw.price_loads order by load_number desc limit 1"
         )
     result = world.run("run", "--date", END.isoformat(), check=False)

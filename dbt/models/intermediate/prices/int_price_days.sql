@@ -15,10 +15,11 @@ bounds as (
     select
         {{ day_of("min(periods.seen_from_at)") }} as first_date,
         run.as_of_date as last_date,
-        run.started_at
+        run.started_at,
+        run.prices_settled_until_at
     from periods
     cross join run
-    group by run.as_of_date, run.started_at
+    group by run.as_of_date, run.started_at, run.prices_settled_until_at
 
 ),
 
@@ -34,7 +35,8 @@ final as (
         days.spine_date as price_date,
         {{ plus_hours(start_of_day("days.spine_date"), 24) }} as day_end_at,
         -- The day that is not over yet is measured when the run began.
-        least({{ plus_hours(start_of_day("days.spine_date"), 24) }}, bounds.started_at) as measured_at
+        least({{ plus_hours(start_of_day("days.spine_date"), 24) }}, bounds.started_at) as measured_at,
+        {{ plus_hours(start_of_day("days.spine_date"), 24) }} <= bounds.prices_settled_until_at as is_settled
     from days
     cross join bounds
 

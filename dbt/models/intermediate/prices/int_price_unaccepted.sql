@@ -5,8 +5,8 @@
     on_schema_change="fail",
 ) }}
 
--- The last sighting of each series that was ever held back or unreadable; the price book lists those of them
--- without a price that could be used rather than leaving them out.
+-- The last sighting of each series whose price is held back or unreadable; the price book lists those that
+-- never had one rather than leaving them out.
 
 with observations as (
 
@@ -29,8 +29,7 @@ ranked_observations as (
         next_seen_from_at,
         min(seen_from_at) over (partition by series_id) as first_seen_at,
         max(seen_until_at) over (partition by series_id) as last_seen_at,
-        max(case when accepted_from_at is not null then 1 else 0 end) over (partition by series_id)
-            as is_accepted,
+        accepted_from_at,
         row_number() over (partition by series_id order by period_number desc) as recency
     from observations
 
@@ -83,7 +82,7 @@ final as (
     {% if is_incremental() -%}
         left join {{ this }} as known on ranked_observations.series_id = known.series_id
     {%- endif %}
-    where ranked_observations.recency = 1 and ranked_observations.is_accepted = 0
+    where ranked_observations.recency = 1 and ranked_observations.accepted_from_at is null
 
 )
 

@@ -7,7 +7,6 @@
     )
 }}
 
--- depends_on: {{ ref('stg_ledger__run') }}
 with prices as (
 
     select * from {{ ref("fct_gpu_prices") }}
@@ -41,7 +40,7 @@ days as (
     {% if is_incremental() -%}
         -- A run may have been missed: days after the last one written are added even before the window.
         where
-            day_end_at > {{ prices_settled_until_at() }}
+            not is_settled
             or price_date > (
                 select coalesce(max(written.price_date), '1970-01-01') from {{ this }} as written
             )
@@ -55,19 +54,21 @@ first_day as (
 
 ),
 
-{% if is_incremental() -%}
 -- Up to this day the written rows say when prices were last seen.
 last_day as (
 
     select
-        least(
-            {{ plus_days(day_of("run.prices_settled_until_at"), -1) }},
-            (select max(written.price_date) from {{ this }} as written)
-        ) as price_date
-    from {{ ref("stg_ledger__run") }} as run
+        {% if is_incremental() -%}
+            least(
+                coalesce(max(case when is_settled then price_date end), '1970-01-01'),
+                (select max(written.price_date) from {{ this }} as written)
+            )
+        {%- else -%}
+            min(cast('1970-01-01' as date))
+        {%- endif %} as price_date
+    from {{ ref("int_price_days") }}
 
 ),
-{%- endif %}
 
 -- One row per series and day on which its price was seen; sightings before the first day fold into that
 -- one.
@@ -82,9 +83,7 @@ sightings as (
     cross join first_day
     where
         snapshot_days.last_sighted_at >= observations.accepted_from_at
-        {% if is_incremental() -%}
-            and snapshot_days.sighted_date > (select last_day.price_date from last_day)
-        {%- endif %}
+        and snapshot_days.sighted_date > (select last_day.price_date from last_day)
     group by observations.series_id, greatest(snapshot_days.sighted_date, first_day.first_date)
 
 ),
