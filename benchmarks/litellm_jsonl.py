@@ -22,7 +22,8 @@ from pathlib import Path
 import duckdb
 
 from orchestration import expectations
-from orchestration.serving_logs import LITELLM_FIELDS, _leaf_type
+from orchestration.serving_logs.fields import leaf_type
+from orchestration.serving_logs.litellm import LITELLM_FIELDS
 from orchestration.settings import PROJECT_ROOT, load_settings
 from orchestration.warehouse import Warehouse, load_usage
 
@@ -97,7 +98,7 @@ def write_payloads(path: Path, megabytes: int, seed: int = 1) -> int:
 
 def bare_scan(path: Path, *, into_table: bool = False) -> float:
     """Seconds DuckDB needs to read the same fields, typed, and do nothing with them but count or keep them."""
-    columns = ", ".join(f"'{name}': '{_leaf_type(leaf)}'" for name, leaf in LITELLM_FIELDS.items())
+    columns = ", ".join(f"'{name}': '{leaf_type(leaf)}'" for name, leaf in LITELLM_FIELDS.items())
     con = duckdb.connect()
     start = time.perf_counter()
     what = ", ".join(f'count("{name}")' for name in LITELLM_FIELDS)
@@ -142,7 +143,7 @@ def main() -> None:
                 "--profiles-dir",
                 ".",
                 "--select",
-                "+stg_litellm__requests",
+                "+stg_usage__requests",
                 "--target-path",
                 str(root / "target"),
                 "--log-path",
@@ -161,9 +162,9 @@ def main() -> None:
             start = time.perf_counter()
             result = load_usage(con, settings.ledger.usage[0], settings, now=now, work_dir=root / "tmp")
             loaded = time.perf_counter() - start
-            columns = [row[0] for row in con.execute("describe staging.stg_litellm__requests").fetchall()]
+            columns = [row[0] for row in con.execute("describe staging.stg_usage__requests").fetchall()]
             counts = ", ".join(f'count("{name}")' for name in columns)
-            con.execute(f"select {counts} from staging.stg_litellm__requests").fetchall()
+            con.execute(f"select {counts} from staging.stg_usage__requests").fetchall()
             both = time.perf_counter() - start
         assert result.record_count == rows, result
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

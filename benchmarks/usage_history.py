@@ -20,7 +20,7 @@ from orchestration.settings import PROJECT_ROOT, load_settings
 from orchestration.warehouse import Warehouse, write_ledger, write_run
 
 END = date(2026, 11, 30)
-USAGE_PATHS = ("models/staging/litellm", "models/staging/vllm", "models/intermediate/usage", "tests/assert_usage_")
+USAGE_PATHS = ("models/staging/usage", "models/intermediate/usage", "tests/assert_usage_")
 LEDGER = """
 fleet:
   - {{deployment: chat, model: a, provider: aws, region: us-east-1, instance_type: p5.48xlarge, replicas: 4,
@@ -28,12 +28,12 @@ fleet:
   - {{deployment: rag, model: b, provider: aws, region: us-east-1, instance_type: p5.48xlarge, replicas: 4,
      pricing: {{model: on_demand}}, from: {start}}}
 usage:
-  - {{name: engines, kind: vllm_metrics, path: 'none/*/*.prom', deployment: chat}}
+  - {{name: engines, kind: metrics, path: 'none/*/*.prom', deployment: chat}}
   - {{name: gateway, kind: litellm, path: 'none/*.jsonl', deployments: {{rag: rag}}}}
 """
 # A tenth of the calls have no route; two names share the replicas.
 CALLS = """
-insert into raw.litellm_requests by name
+insert into raw.requests by name
 select
     'gateway' as source_name, 'f' as file_id, md5_number(day || ' ' || n)::uuid as request_id, request_id as call_id,
     'success' as status, 'hosted_vllm/b' as model, case when n % 10 = 0 then 'stray' else 'rag' end as model_group,
@@ -44,7 +44,7 @@ select
 from (select unnest(generate_series($first, $last, interval 1 day))::date as day), range($calls) as calls (n)
 """
 SAMPLES = """
-insert into raw.vllm_samples by name
+insert into raw.metric_samples by name
 select
     'engines' as source_name, 'f' as file_id, 'r' || replica as replica_key,
     day::timestamptz + to_seconds(n * 86400 // $scrapes) as scraped_at, day as usage_date, '0' as engine,

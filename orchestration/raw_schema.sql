@@ -105,7 +105,7 @@ create table if not exists raw.rejected_records (
 create table if not exists raw.usage_files (
     file_id varchar primary key,
     source_name varchar not null,              -- name in ledger.yaml, usage section
-    kind varchar not null,                     -- vllm_metrics | litellm
+    kind varchar not null,                     -- of the source in ledger.yaml, when the file was read
     file_path varchar not null,
     size_bytes bigint not null,
     modified_at timestamptz not null,
@@ -118,8 +118,12 @@ create table if not exists raw.usage_files (
     loaded_at timestamptz not null
 );
 
--- One row per allow-listed series per scrape of a vLLM /metrics page.
-create table if not exists raw.vllm_samples (
+-- Earlier names, of warehouses made when there was one engine and one gateway.
+alter table if exists raw.vllm_samples rename to metric_samples;
+alter table if exists raw.litellm_requests rename to requests;
+
+-- One row per allow-listed series and scrape of an engine's or exporter's metrics.
+create table if not exists raw.metric_samples (
     source_name varchar not null,
     file_id varchar not null,
     replica_key varchar not null,              -- directory of the scrape file, or host:port of a scraped URL
@@ -127,19 +131,20 @@ create table if not exists raw.vllm_samples (
     usage_date date not null,                  -- UTC day of scraped_at
     metric_name varchar not null,              -- as exposed, e.g. vllm:prompt_tokens_total
     engine varchar,                            -- data-parallel rank label; null before vLLM V1
-    model_name varchar not null,
+    model_name varchar,                        -- null where the engine has no such label (TGI, llama.cpp)
     label_value varchar,                       -- finished_reason of request_success_total; null elsewhere
     value double not null,
     series_created_at timestamptz,             -- the series' own <base>_created, where exposed
     process_started_at timestamptz             -- process_start_time_seconds of the page, where exposed
 );
 
--- One row per LiteLLM standard logging payload (one call attempt). Allow-listed fields only; no prompt, reply, key or address.
-create table if not exists raw.litellm_requests (
+-- One row per line of a request-level log (one call attempt, or one answer of several to a request). Allow-listed fields
+-- only; no prompt, reply, key or address.
+create table if not exists raw.requests (
     source_name varchar not null,
     file_id varchar not null,
-    request_id uuid not null,                  -- digest of id, or of litellm_call_id where there is none
-    call_id uuid,                              -- digest of litellm_call_id: a retry has a new one
+    request_id uuid not null,                  -- digest of the record's own id, or of the attempt's where there is none
+    call_id uuid,                              -- digest of the attempt's id: a retry has a new one
     trace_id uuid,                             -- digest of trace_id, shared by the retries of one request
     call_type varchar,
     status varchar,                            -- success | failure
@@ -157,7 +162,40 @@ create table if not exists raw.litellm_requests (
     total_tokens bigint,
     cached_tokens bigint,                      -- usage_object.prompt_tokens_details.cached_tokens; null when not stated
     reasoning_tokens bigint,
-    reported_cost_usd double                   -- response_cost: the gateway's own opinion
+    reported_cost_usd double,                  -- the gateway's own opinion
+    sub_index bigint,                          -- which of the n answers to a request, from 0; null: one row for all
+    finish_reason varchar,                     -- in the source's own word
+    adapter varchar,                           -- LoRA
+    replica_hint varchar,                      -- pod, host:port or process that served it
+    cache_write_tokens bigint,                 -- part of the prompt
+    token_basis varchar                        -- null: as reported; otherwise how it was inferred
+);
+-- For warehouses made before the columns were.
+alter table raw.requests add column if not exists sub_index bigint;
+alter table raw.requests add column if not exists finish_reason varchar;
+alter table raw.requests add column if not exists adapter varchar;
+alter table raw.requests add column if not exists replica_hint varchar;
+alter table raw.requests add column if not exists cache_write_tokens bigint;
+alter table raw.requests add column if not exists token_basis varchar;
+
+-- One row per statistics line of an engine's log: rates over the seconds before it.
+create table if not exists raw.engine_log_windows (
+    source_name varchar not null,
+    file_id varchar not null,
+    line_number bigint not null,
+    replica_key varchar not null,              -- pod or folder of the log
+    engine varchar,                            -- data-parallel rank
+    model_name varchar,                        -- where the log's own start-up lines say so
+    engine_version varchar,
+    logged_at timestamptz not null,
+    usage_date date not null,                  -- UTC day of logged_at
+    window_seconds double,                     -- what the rates are averages of; null for the first line after a pause
+    prompt_tokens_per_second double,
+    output_tokens_per_second double,
+    running_requests bigint,
+    waiting_requests bigint,
+    kv_cache_usage_ratio double,
+    prefix_cache_hit_ratio double
 );
 
 -- ledger.yaml, written whole at each run.
@@ -199,8 +237,11 @@ create table if not exists raw.ledger_usage_routes (
     kind varchar not null,
     model_match varchar not null,              -- model or model group that goes to the deployment; '*' for all
     deployment varchar not null,
+    role varchar,                              -- engine_counters | engine_requests | engine_log | gateway | client
     primary key (source_name, model_match)
 );
+-- For warehouses made before the column was; the table is written whole at each run.
+alter table raw.ledger_usage_routes add column if not exists role varchar;
 
 -- Which price sources the ledger asks for, so that a source never reached is still listed; and the exchange rates, where
 -- one of them needs them.

@@ -17,8 +17,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from orchestration.usage_kinds import USAGE_KIND_ALIASES, USAGE_KINDS
 from scrapers.prices.base import KeyUse, SourceOptions
 from scrapers.prices.registry import PRICE_SOURCES
 
@@ -249,11 +250,19 @@ class UsageSource(_Section):
     """`usage[]`: where token counts come from, and which deployment they belong to."""
 
     name: Name
-    kind: Literal["vllm_metrics", "litellm"]
+    kind: str
     path: str | None = None
     url: str | None = None
     deployment: Name | None = None
     deployments: dict[str, Name] = Field(default_factory=dict)
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        kind = USAGE_KIND_ALIASES.get(kind, kind)
+        if kind not in USAGE_KINDS:
+            raise ValueError(f"no usage source of kind {kind!r}{_suggest(kind, USAGE_KINDS)}")
+        return kind
 
     @model_validator(mode="after")
     def _complete(self) -> "UsageSource":
@@ -261,8 +270,8 @@ class UsageSource(_Section):
             raise ValueError("give either a path or a url")
         if self.path is not None and (problem := _path_problem(self.path)):
             raise ValueError(f"path {self.path!r} {problem}")
-        if self.url is not None and self.kind != "vllm_metrics":
-            raise ValueError("only kind vllm_metrics is scraped from a url; give a path")
+        if self.url is not None and self.kind != "metrics":
+            raise ValueError("only kind metrics is scraped from a url; give a path")
         if (self.deployment is None) == (not self.deployments):
             raise ValueError("give either `deployment`, or `deployments` as a map from model to deployment")
         return self

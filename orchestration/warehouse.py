@@ -33,17 +33,10 @@ from orchestration.price_versions import (
     staged_changes,
 )
 from orchestration.seeds import ANY_CURRENCY, REPORTING_CURRENCY
-from orchestration.serving_logs import (
-    Discovery,
-    KnownFile,
-    LogFile,
-    UnreadableFile,
-    discover,
-    insert_clean_litellm,
-    stage_litellm,
-    stage_vllm,
-)
+from orchestration.serving_logs.files import Discovery, KnownFile, LogFile, UnreadableFile, discover
+from orchestration.serving_logs.registry import READERS
 from orchestration.settings import Settings, UsageSource
+from orchestration.usage_kinds import USAGE_KINDS
 from scrapers.errors import DamagedLandingError
 from scrapers.fx.ecb import ParsedRates
 from scrapers.landing import EntryKind, LandedEntry
@@ -58,7 +51,6 @@ LOCK_WAIT_SECONDS = 60
 _DAMAGE = re.compile(r"corrupt|checksum|not a valid DuckDB|enough bytes|write-ahead|\bWAL\b|block", re.IGNORECASE)
 NAMED_PROBLEMS = 10
 LOOK_BACK_DAYS = 2  # with the day itself: the last three days are rebuilt, for late rows
-USAGE_TABLES = {"vllm_metrics": "vllm_samples", "litellm": "litellm_requests"}
 
 
 class WarehouseUnusableError(Exception):
@@ -642,12 +634,13 @@ def _first_come(con: duckdb.DuckDBPyConnection, source: UsageSource, settings: S
 
 
 def _load_clean(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime) -> bool:
-    """Loads payloads of which every line is usable and no rule broken; False, with nothing changed, where one is."""
-    if source.kind != "litellm":
+    """Loads files of which every line is usable and no rule broken; False, with nothing changed, where one is."""
+    insert_clean = READERS[source.kind].insert_clean
+    if insert_clean is None:
         return False
     try:
         with _transaction(con), _replaced_rows(con, source, files, refused=[]):
-            insert_clean_litellm(con, source, files, now)
+            insert_clean(con, source, files, now)
             _require_passed_gate(con, source)
             _list_loaded_files(con, source, now)
     except (duckdb.Error, _GateError):
@@ -669,17 +662,14 @@ def _load_with_rejects(
     con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime, work_dir: Path
 ) -> list[str]:
     """Loads what is usable and keeps count of the rest; returns the rules broken. A file that broke one is refused."""
-    if source.kind == "vllm_metrics":
-        stage_vllm(con, source, files, now)
-    else:
-        stage_litellm(con, source, files, now, work_dir)
+    READERS[source.kind].stage(con, source, files, now, work_dir)
     failures, refused = _gate_usage(con, source)
     with _transaction(con), _replaced_rows(con, source, files, refused=refused):
         con.execute(
             "update staged_files set status = 'refused', message = 'gate' where list_contains(?, file_id)", [refused]
         )
         con.execute(
-            f"insert into raw.{USAGE_TABLES[source.kind]} by name select * from staged_records "
+            f"insert into raw.{USAGE_KINDS[source.kind].table} by name select * from staged_records "
             "where file_id in (select file_id from staged_files where status <> 'refused')"
         )
         _list_loaded_files(con, source, now)
@@ -691,7 +681,7 @@ def _replaced_rows(
     con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], *, refused: Sequence[str]
 ) -> Iterator[None]:
     """The files' rows are deleted before and inserted inside; the days of both are noted for rebuilding."""
-    rows = f"raw.{USAGE_TABLES[source.kind]} where file_id in (select unnest(?))"
+    rows = f"raw.{USAGE_KINDS[source.kind].table} where file_id in (select unnest(?))"
     note_days = f"insert into raw.pending_usage_days select distinct usage_date from {rows}"
     file_ids = [file.file_id for file in files if file.file_id not in refused]
     con.execute(note_days, [file_ids])
@@ -717,7 +707,7 @@ def _gate_usage(con: duckdb.DuckDBPyConnection, source: UsageSource) -> tuple[li
     """Checks the staged files; returns the failed rules as sentences, and the ids of the files that broke one."""
     tokens = (
         "min(value)"
-        if source.kind == "vllm_metrics"
+        if USAGE_KINDS[source.kind].table == "metric_samples"
         else "min(least(coalesce(prompt_tokens, 0), coalesce(completion_tokens, 0)))"
     )
     frame = con.execute(
@@ -823,17 +813,18 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
         for source in ledger.usage:
             for model, deployment in source.routes().items():
                 con.execute(
-                    "insert into raw.ledger_usage_routes values (?, ?, ?, ?)",
-                    [source.name, source.kind, model, deployment],
+                    "insert into raw.ledger_usage_routes by name "
+                    "select ? as source_name, ? as kind, ? as role, ? as model_match, ? as deployment",
+                    [source.name, source.kind, USAGE_KINDS[source.kind].role, model, deployment],
                 )
         if _usage_routes(con) != routes_before:
             con.execute(
                 """
                 insert into raw.pending_usage_days
                 select min(usage_date) from (
-                    select min(usage_date) as usage_date from raw.vllm_samples
+                    select min(usage_date) as usage_date from raw.metric_samples
                     union all
-                    select min(usage_date) as usage_date from raw.litellm_requests
+                    select min(usage_date) as usage_date from raw.requests
                 )
                 having count(usage_date) > 0
                 """

@@ -75,7 +75,7 @@ def test_raw_tables_are_the_ones_dbt_knows(manifest: dict[str, Any]) -> None:
 def test_code_location_loads_with_every_part_of_the_day(definitions: dg.Definitions) -> None:
     keys = {"/".join(key.path) for key in definitions.resolve_asset_graph().get_all_asset_keys()}
     assert {f"landing/{name}_prices" for name in PRICE_SOURCES} <= keys
-    assert {"raw/price_records", "raw/litellm_requests", "raw/vllm_samples", "raw/ledger_run"} <= keys
+    assert {"raw/price_records", "raw/requests", "raw/metric_samples", "raw/ledger_run"} <= keys
     assert {"marts/fct_unit_costs_daily", "marts/fct_gpu_prices", "published/inference_ledger"} <= keys
     job = definitions.resolve_job_def("daily_job")
     assert {"dbt_build", "published__inference_ledger"} <= {node.name for node in job.nodes}
@@ -100,9 +100,9 @@ def test_the_day_runs_in_order(definitions: dg.Definitions) -> None:
     before_publishing = upstream("published", "inference_ledger")
     marts = {f"marts/{path.stem}" for path in (ROOT / "dbt" / "models" / "marts").rglob("*.sql")}
     assert marts <= before_publishing
-    assert {"raw/price_records", "raw/vllm_samples", "raw/litellm_requests", "raw/ledger_run"} <= before_publishing
+    assert {"raw/price_records", "raw/metric_samples", "raw/requests", "raw/ledger_run"} <= before_publishing
     assert {f"landing/{name}_prices" for name in PRICE_SOURCES} <= upstream("raw", "price_records")
-    assert {"raw/price_records", "raw/vllm_samples", "raw/litellm_requests"} <= upstream("raw", "ledger_run")
+    assert {"raw/price_records", "raw/metric_samples", "raw/requests"} <= upstream("raw", "ledger_run")
 
 
 def test_gates_and_data_tests_are_asset_checks(definitions: dg.Definitions) -> None:
@@ -112,7 +112,7 @@ def test_gates_and_data_tests_are_asset_checks(definitions: dg.Definitions) -> N
     for name in PRICE_SOURCES:
         assert f"raw/price_records:{name}_passes_gate" in checks
         assert f"landing/{name}_prices:answered_today" in checks
-    assert {"raw/litellm_requests:files_pass_gate", "raw/vllm_samples:files_pass_gate"} <= checks
+    assert {"raw/requests:files_pass_gate", "raw/metric_samples:files_pass_gate"} <= checks
     assert sum(check.startswith("marts/") for check in checks) >= 20
 
 

@@ -94,7 +94,7 @@ def test_term_from_29_february_ends_on_the_28th(tmp_path: Path) -> None:
         ("term_months: 12", "term_months: 24", "commitments[0].term_months: input should be 12 or 36"),
         ("{llama: chat}", "{llama: chad}", "line 17, usage[0]: no deployment 'chad' in fleet (did you mean 'chat'?)"),
         ("kind: litellm", "kind: lite_llm", "usage[0].kind"),
-        ('path: "logs/*.jsonl"', 'url: "http://10.0.0.1/metrics"', "only kind vllm_metrics is scraped from a url"),
+        ('path: "logs/*.jsonl"', 'url: "http://10.0.0.1/metrics"', "only kind metrics is scraped from a url"),
         ("deployment: chat", 'deployment: "<b>chat</b>"', "fleet[0].deployment: use letters, digits"),
         ("from: 2026-09-01", "from: 20260901", "line 11, fleet[0].from: write an instant in UTC"),
         ("from: 2026-09-01", "from: 0001-01-01", "lies outside the years 2000 to 2100"),

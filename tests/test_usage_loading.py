@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.serving_logs import scrape_time
+from orchestration.serving_logs.files import scrape_time
 from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import UsageResult, Warehouse, load_usage, note_published, write_ledger, write_run
 
@@ -93,20 +93,17 @@ def test_recorded_payloads_are_read_field_by_field(samples: Path, tmp_path: Path
     assert (result.record_count, result.rejected_count) == (7, 0)
     found = rows(
         settings,
-        "select status, prompt_tokens, completion_tokens, cached_tokens, tenant from raw.litellm_requests "
-        "order by started_at",
+        "select status, prompt_tokens, completion_tokens, cached_tokens, tenant from raw.requests order by started_at",
     )
     assert found[0] == ("success", 1201, 40, 1024, "team-search")
     assert [row[1:3] for row in found] == [(1201, 40), (1202, 40), (1203, 40), (0, 0), (11, 5), (0, 0), (0, 0)]
-    assert rows(settings, "select count(distinct trace_id) from raw.litellm_requests where status = 'failure'") == [
-        (1,)
-    ]
+    assert rows(settings, "select count(distinct trace_id) from raw.requests where status = 'failure'") == [(1,)]
 
 
 def test_recorded_scrapes_keep_counters_and_incarnations(samples: Path, tmp_path: Path) -> None:
     """vLLM 0.32.0 CPU build, 33 scrapes around a SIGKILL; the counters' own words (usage.md, section 0)."""
     shutil.copytree(samples / "usage" / "vllm" / "recorded_vllm_0.32.0_cpu" / "scrapes", tmp_path / "replica-0")
-    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    settings = settings_for(tmp_path, "metrics", "*/*.prom")
     result = load(settings)
     assert (result.file_count, result.rejected_count) == (33, 0)
     found = rows(
@@ -115,12 +112,12 @@ def test_recorded_scrapes_keep_counters_and_incarnations(samples: Path, tmp_path
         select process_started_at, count(*), max(value) filter (metric_name = 'vllm:prompt_tokens_total'),
             max(value) filter (metric_name = 'vllm:generation_tokens_total'),
             max(value) filter (metric_name = 'vllm:prompt_tokens_cached_total')
-        from raw.vllm_samples group by 1 order by 1
+        from raw.metric_samples group by 1 order by 1
         """,
     )
     assert [row[2:] for row in found] == [(51842.0, 7629.0, 37248.0), (16926.0, 2780.0, 11776.0)]
     assert found[0][0] == datetime(2026, 11, 23, 17, 53, 2, 620000, UTC)
-    assert rows(settings, "select distinct replica_key, engine, model_name from raw.vllm_samples") == [
+    assert rows(settings, "select distinct replica_key, engine, model_name from raw.metric_samples") == [
         ("replica-0", "0", "tiny-llama")
     ]
 
@@ -144,7 +141,7 @@ def test_email_as_tenant_is_replaced_by_a_stable_digest(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(lines(named), encoding="utf-8")
     settings = settings_for(tmp_path, "litellm", "*.jsonl")
     load(settings)
-    ((tenant,),) = rows(settings, "select tenant from raw.litellm_requests")
+    ((tenant,),) = rows(settings, "select tenant from raw.requests")
     # sha256 of the address, worked out with sha256sum
     assert tenant == "sha256:86e0b9e56c17cc4d"
 
@@ -189,7 +186,7 @@ def test_last_line_cut_short_is_told_from_a_broken_one(tmp_path: Path) -> None:
     assert rows(settings, "select reason, occurrences from raw.rejected_records") == [("line_cut_short", 1)]
     (tmp_path / "a.jsonl").write_text(whole, encoding="utf-8")
     assert load(settings).record_count == 2
-    assert rows(settings, "select count(*) from raw.litellm_requests") == [(2,)]
+    assert rows(settings, "select count(*) from raw.requests") == [(2,)]
     assert rows(settings, "select count(*) from raw.rejected_records") == [(0,)]
 
 
@@ -228,13 +225,13 @@ def test_a_bad_line_in_one_file_changes_no_row_of_the_others(tmp_path: Path) -> 
     }
     (tmp_path / "a.jsonl").write_text(lines(*(payload(n) for n in range(50)), payload(50, **odd)), encoding="utf-8")
     settings = settings_for(tmp_path, "litellm", "*.jsonl")
-    content = "select * from raw.litellm_requests where file_id = (select file_id from raw.usage_files where "
+    content = "select * from raw.requests where file_id = (select file_id from raw.usage_files where "
     content += "file_path like '%/a.jsonl') order by request_id"
     result = load(settings)
     assert (result.record_count, result.rejected_count) == (51, 0)
     alone = rows(settings, content)
     assert rows(
-        settings, "select model, model_group, tenant, prompt_tokens from raw.litellm_requests where trace_id is null"
+        settings, "select model, model_group, tenant, prompt_tokens from raw.requests where trace_id is null"
     ) == [("ab", None, "sha256:" + hashlib.sha256(b"me@example.com").hexdigest()[:16], 12)]
     shutil.rmtree(settings.data_dir)
     (tmp_path / "b.jsonl").write_text(lines(payload(99)) + "{half\n", encoding="utf-8")
@@ -252,7 +249,7 @@ def test_a_rule_broken_by_usable_lines_refuses_the_file_alone(tmp_path: Path) ->
     result = load(settings)
     assert (result.record_count, result.refused_file_count) == (1, 1)
     assert "spans 2151 days" in result.failures[0]
-    assert rows(settings, "select count(*) from raw.litellm_requests") == [(1,)]
+    assert rows(settings, "select count(*) from raw.requests") == [(1,)]
 
 
 def test_reading_again_changes_nothing_and_a_renamed_file_replaces_itself(tmp_path: Path) -> None:
@@ -266,7 +263,7 @@ def test_reading_again_changes_nothing_and_a_renamed_file_replaces_itself(tmp_pa
     (tmp_path / "a.jsonl").unlink()
     (tmp_path / "a.jsonl.1.gz").write_bytes(gzip.compress(text.encode()))
     load(settings)
-    assert rows(settings, "select count(*), count(distinct request_id) from raw.litellm_requests") == [(2, 2)]
+    assert rows(settings, "select count(*), count(distinct request_id) from raw.requests") == [(2, 2)]
     assert rows(settings, "select count(*) from raw.usage_files") == [(1,)]
 
 
@@ -277,7 +274,7 @@ def test_a_file_started_anew_does_not_take_the_old_rows_away(tmp_path: Path) -> 
     load(settings)
     (tmp_path / "a.jsonl").write_text(lines(payload(3)), encoding="utf-8")
     load(settings)
-    assert rows(settings, "select count(*) from raw.litellm_requests") == [(3,)]
+    assert rows(settings, "select count(*) from raw.requests") == [(3,)]
 
 
 def test_a_copy_beside_its_log_changes_nothing_however_often_it_is_read(tmp_path: Path) -> None:
@@ -289,7 +286,7 @@ def test_a_copy_beside_its_log_changes_nothing_however_often_it_is_read(tmp_path
     settings = settings_for(tmp_path, "litellm", "*.jsonl*")
     for _ in range(3):
         load(settings)
-        assert rows(settings, "select count(*), count(distinct request_id) from raw.litellm_requests") == [(6, 6)]
+        assert rows(settings, "select count(*), count(distinct request_id) from raw.requests") == [(6, 6)]
 
 
 def test_two_logs_that_only_begin_alike_are_both_kept(tmp_path: Path) -> None:
@@ -299,7 +296,7 @@ def test_two_logs_that_only_begin_alike_are_both_kept(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, "litellm", "*.jsonl")
     for _ in range(3):
         load(settings)
-        assert rows(settings, "select count(distinct request_id) from raw.litellm_requests") == [(4,)]
+        assert rows(settings, "select count(distinct request_id) from raw.requests") == [(4,)]
 
 
 def test_a_file_that_two_sources_name_is_read_by_the_first(tmp_path: Path) -> None:
@@ -316,7 +313,7 @@ def test_a_file_that_two_sources_name_is_read_by_the_first(tmp_path: Path) -> No
             )
         assert first.problems == []
         assert second.problems == [f"all: {tmp_path}/a.jsonl was not read: read_by_another_source"]
-    assert rows(settings, "select source_name, count(*) from raw.litellm_requests group by 1 order by 1") == [
+    assert rows(settings, "select source_name, count(*) from raw.requests group by 1 order by 1") == [
         ("all", 1),
         ("src", 1),
     ]
@@ -331,11 +328,11 @@ def test_a_renamed_folder_of_scrapes_counts_once(tmp_path: Path) -> None:
             f'vllm:prompt_tokens_total{{engine="0",model_name="m"}} {minute}.0\n'
         )
         (folder / f"20261123T18{minute:02}00Z.prom").write_text(page, encoding="utf-8")
-    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    settings = settings_for(tmp_path, "metrics", "*/*.prom")
     load(settings)
     folder.rename(tmp_path / "replica-0-archived")
     load(settings)
-    found = rows(settings, "select count(*), any_value(replica_key) from raw.vllm_samples")
+    found = rows(settings, "select count(*), any_value(replica_key) from raw.metric_samples")
     assert found == [(2, "replica-0-archived")]
 
 
@@ -345,7 +342,7 @@ def test_file_names_are_no_patterns(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, "litellm", "*.jsonl")
     load(settings)
     ids = "cast(md5_number('chatcmpl-1') as uuid), cast(md5_number('chatcmpl-2') as uuid)"
-    assert rows(settings, f"select count(*) from raw.litellm_requests where request_id in ({ids})") == [(2,)]
+    assert rows(settings, f"select count(*) from raw.requests where request_id in ({ids})") == [(2,)]
 
 
 def test_byte_order_mark_does_not_cost_the_first_record(tmp_path: Path) -> None:
@@ -360,7 +357,7 @@ def test_a_call_that_ends_in_another_century_has_no_end(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(lines(payload(1, endTime=4_102_444_800.0)), encoding="utf-8")
     settings = settings_for(tmp_path, "litellm", "*.jsonl")
     load(settings)
-    assert rows(settings, "select completed_at, prompt_tokens from raw.litellm_requests") == [(None, 100)]
+    assert rows(settings, "select completed_at, prompt_tokens from raw.requests") == [(None, 100)]
 
 
 def test_absurd_counters_and_instants_are_rejected_not_fatal(tmp_path: Path) -> None:
@@ -373,9 +370,9 @@ def test_absurd_counters_and_instants_are_rejected_not_fatal(tmp_path: Path) -> 
         "process_start_time_seconds 1e300\n"
     )
     (folder / "20261123T175427Z.prom").write_text(page, encoding="utf-8")
-    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    settings = settings_for(tmp_path, "metrics", "*/*.prom")
     load(settings)
-    assert rows(settings, "select value, series_created_at, process_started_at from raw.vllm_samples") == [
+    assert rows(settings, "select value, series_created_at, process_started_at from raw.metric_samples") == [
         (5.0, None, None)
     ]
     assert rows(settings, "select reason, field from raw.rejected_records") == [
@@ -393,7 +390,7 @@ def test_files_that_were_not_read_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "replica-0"
     folder.mkdir()
     (folder / "latest.prom").write_text("x\n", encoding="utf-8")
-    (problem,) = load(settings_for(tmp_path, "vllm_metrics", "*/*.prom")).problems
+    (problem,) = load(settings_for(tmp_path, "metrics", "*/*.prom")).problems
     assert problem.endswith("latest.prom was not read: file_name_has_no_utc_time_or_epoch")
 
 
@@ -406,9 +403,9 @@ def test_scrape_cut_short_loses_its_last_line_not_its_digits(tmp_path: Path) -> 
         'vllm:prompt_tokens_total{engine="0",model_name="m"} 518'
     )
     (folder / "20261123T175427Z.prom").write_text(text, encoding="utf-8")
-    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    settings = settings_for(tmp_path, "metrics", "*/*.prom")
     load(settings)
-    assert rows(settings, "select metric_name, value from raw.vllm_samples") == [
+    assert rows(settings, "select metric_name, value from raw.metric_samples") == [
         ("vllm:generation_tokens_total", 7629.0)
     ]
     assert rows(settings, "select reason from raw.rejected_records") == [("line_cut_short",)]
@@ -425,11 +422,11 @@ def test_page_without_vllm_series_and_nameless_file_are_listed(tmp_path: Path) -
     (folder / "20261123T175432Z.prom").write_text(
         'vllm:prompt_tokens_total{engine="0",model_name="m"} NaN\n', encoding="utf-8"
     )
-    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    settings = settings_for(tmp_path, "metrics", "*/*.prom")
     load(settings)
     found = {reason for (reason,) in rows(settings, "select reason from raw.rejected_records")}
     assert found == {"no_vllm_series", "value_not_a_count", "file_name_has_no_utc_time_or_epoch"}
-    assert rows(settings, "select value, scraped_at from raw.vllm_samples") == [
+    assert rows(settings, "select value, scraped_at from raw.metric_samples") == [
         (5.0, datetime(2026, 11, 23, 17, 54, 27, tzinfo=UTC))
     ]
 
@@ -440,9 +437,9 @@ def test_labels_with_quotes_and_control_characters_are_text(tmp_path: Path) -> N
     (folder / "20261123T175427Z.prom").write_text(
         'vllm:prompt_tokens_total{engine="0",model_name="a\\"b\'; drop table x; --\x1b[31m"} 5.0\n', encoding="utf-8"
     )
-    settings = settings_for(tmp_path, "vllm_metrics", "*/*.prom")
+    settings = settings_for(tmp_path, "metrics", "*/*.prom")
     load(settings)
-    assert rows(settings, "select model_name from raw.vllm_samples") == [("a\\\"b'; drop table x; --[31m",)]
+    assert rows(settings, "select model_name from raw.metric_samples") == [("a\\\"b'; drop table x; --[31m",)]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ requests as (
         request_id,
         call_id,
         count(*) as row_count
-    from {{ ref("stg_litellm__requests") }}
+    from {{ ref("stg_usage__requests") }}
     where started_at >= {{ window_start_at() }}
     group by source_name, usage_date, request_id, call_id
 

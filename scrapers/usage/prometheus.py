@@ -2,8 +2,8 @@
 
 Endpoint   GET http(s)://<replica>/metrics, Prometheus text format 0.0.4 (vLLM 0.32 recorded 2026-11; SGLang alike).
 Auth       none in vLLM: --api-key guards /v1 only.
-A file     one page: `<root>/vllm_metrics/<source>/<replica>/<YYYY-MM-DD>/<YYYYMMDDTHHMMSSZ>.prom`, the layout that
-           `usage: {kind: vllm_metrics, path: ...}` reads. Counters are read as differences between pages, so a page
+A file     one page: `<root>/metrics/<source>/<replica>/<YYYY-MM-DD>/<YYYYMMDDTHHMMSSZ>.prom`, the layout that
+           `usage: {kind: metrics, path: ...}` reads. Counters are read as differences between pages, so a page
            is never changed and never cut: the format ends every line, also the last, with a line feed.
 """
 
@@ -60,7 +60,7 @@ def scrape(url: str, *, client: HttpClient | None = None) -> bytes:
 def land_scrape(root: Path, source_name: str, replica_key: str, now: datetime, page: bytes) -> Path:
     """Write a page in one step and return its path. A second page of the same second replaces the first."""
     moment = now.astimezone(UTC)
-    directory = root / "vllm_metrics" / _path_safe(source_name) / _path_safe(replica_key) / moment.date().isoformat()
+    directory = root / "metrics" / _path_safe(source_name) / _path_safe(replica_key) / moment.date().isoformat()
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / f"{stamp(moment)}.prom"
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=directory)

@@ -205,7 +205,13 @@ def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decim
         price("oci", instance_types["oci", "BM.GPU.L40S.4"][2], "on_demand", "1", "3.5", "2026-09-01T00:00"),
     ]
     world.routes = [
-        {"source_name": name, "kind": "vllm_metrics", "model_match": "*", "deployment": deployment}
+        {
+            "source_name": name,
+            "kind": "metrics",
+            "role": "engine_counters",
+            "model_match": "*",
+            "deployment": deployment,
+        }
         for name, deployment in (
             ("m-chat", "chat"),
             ("m-chat-b", "chat-b"),
@@ -214,7 +220,7 @@ def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decim
             ("m-owned", "owned"),
         )
     ] + [
-        {"source_name": "gw", "kind": "litellm", "model_match": match, "deployment": deployment}
+        {"source_name": "gw", "kind": "litellm", "role": "gateway", "model_match": match, "deployment": deployment}
         for match, deployment in (("qwen3-32b", "rag"), ("hosted_vllm/meta/small", "edge"), ("llama-3.1-70b", "chat"))
     ]
     for source, replicas, step, engines in (
@@ -235,9 +241,9 @@ def make_sparse_world(seed: int) -> World:
     rng = random.Random(seed)
     world = World(as_of_date=date(2026, 10, 20))
     world.routes = [
-        {"source_name": "m", "kind": "vllm_metrics", "model_match": "*", "deployment": "chat"},
-        {"source_name": "gw", "kind": "litellm", "model_match": "qwen3-32b", "deployment": "rag"},
-        {"source_name": "gw", "kind": "litellm", "model_match": "tiny", "deployment": "rag"},
+        {"source_name": "m", "kind": "metrics", "role": "engine_counters", "model_match": "*", "deployment": "chat"},
+        {"source_name": "gw", "kind": "litellm", "role": "gateway", "model_match": "qwen3-32b", "deployment": "rag"},
+        {"source_name": "gw", "kind": "litellm", "role": "gateway", "model_match": "tiny", "deployment": "rag"},
     ]
     for replica in range(8):
         now, counted = at("2026-10-01T00:00") + rng.randrange(48) * H, 0

@@ -70,8 +70,8 @@ def world(instance_types: dict[tuple[str, str], tuple[str, Decimal, str]]) -> Wo
 def built(world: World, target_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> CostWarehouse:
     """The world's warehouse after one full build, whose data tests all passed."""
     warehouse = new_warehouse(tmp_path_factory.mktemp("world") / "w.duckdb", target_dir, world)
-    warehouse.replace("raw.vllm_samples", world.samples)
-    warehouse.replace("raw.litellm_requests", world.requests)
+    warehouse.replace("raw.metric_samples", world.samples)
+    warehouse.replace("raw.requests", world.requests)
     warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
     warehouse.build()
     return warehouse
@@ -208,7 +208,7 @@ def test_days_loaded_in_any_order_give_the_same_marts(
     """Late days arrive last: each run rebuilds from the earliest day it brought."""
     warehouse = new_warehouse(tmp_path / "w.duckdb", target_dir, world)
     for day in (date(2026, 10, 2), date(2026, 10, 4), date(2026, 10, 1), date(2026, 10, 3)):
-        for table, rows in (("raw.vllm_samples", world.samples), ("raw.litellm_requests", world.requests)):
+        for table, rows in (("raw.metric_samples", world.samples), ("raw.requests", world.requests)):
             warehouse.replace(table, [row for row in rows if row["usage_date"] == day], f"usage_date = '{day}'")
         warehouse.replace("raw.ledger_run", run_facts(world, day))
         warehouse.build()
@@ -227,8 +227,8 @@ def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_p
             samples=[row for row in world.samples if row["usage_date"] in loaded],
             requests=[row for row in world.requests if row["usage_date"] in loaded],
         )
-        warehouse.replace("raw.vllm_samples", part.samples)
-        warehouse.replace("raw.litellm_requests", part.requests)
+        warehouse.replace("raw.metric_samples", part.samples)
+        warehouse.replace("raw.requests", part.requests)
         warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, first)))
         warehouse.dbt("run", "--select", "+int_usage__hourly")
         assert_usage_is_the_oracles(warehouse, part)
@@ -250,13 +250,15 @@ def test_recorded_scrapes_give_the_true_increase_over_a_restart(
     world = World(
         as_of_date=day,
         deployments=[entry(0, "tiny", LLAMA, "aws", "p5.48xlarge", valid_from_at="2026-11-23T00:00")],
-        routes=[{"source_name": "m", "kind": "vllm_metrics", "model_match": "*", "deployment": "tiny"}],
+        routes=[
+            {"source_name": "m", "kind": "metrics", "role": "engine_counters", "model_match": "*", "deployment": "tiny"}
+        ],
         prices=[
             price("aws", "p5.48xlarge", "on_demand", "8", "16", "2026-11-01T00:00", last_seen_at="2026-11-24T00:00")
         ],
     )
     warehouse = new_warehouse(tmp_path / "w.duckdb", target_dir, world)
-    warehouse.replace("raw.vllm_samples", [row for page in pages for row in parse_page(page)])
+    warehouse.replace("raw.metric_samples", [row for page in pages for row in parse_page(page)])
     warehouse.replace("raw.ledger_run", run_facts(world, day))
     warehouse.build()
 
@@ -283,7 +285,7 @@ def test_recorded_scrapes_give_the_true_increase_over_a_restart(
 
 
 def parse_page(page: Path) -> list[Row]:
-    """The series of one recorded scrape that the pipeline keeps, as rows of raw.vllm_samples."""
+    """The series of one recorded scrape that the pipeline keeps, as rows of raw.metric_samples."""
     scraped_at = datetime.strptime(page.stem, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     line = re.compile(r"^(?P<name>[\w:]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
     label = re.compile(r'(\w+)="([^"]*)"')

@@ -233,7 +233,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> RawRoom:
         )
         con.execute(
             "insert into raw.ledger_usage_routes "
-            "values ('gateway', 'litellm', '*', 'chat'), ('idle', 'litellm', '*', 'chat')"
+            "values ('gateway', 'litellm', '*', 'chat', 'gateway'), ('idle', 'litellm', '*', 'chat', 'gateway')"
         )
         con.execute(
             "insert into raw.usage_files values ('f1', 'gateway', 'litellm', 'a.jsonl', 10, ?, null, null, 7, 2, "

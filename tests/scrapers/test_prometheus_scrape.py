@@ -83,7 +83,7 @@ def test_every_cut_inside_a_line_is_noticed(server: FaultServer, client: HttpCli
 def test_a_page_lies_where_the_reader_looks(tmp_path: Path) -> None:
     tokyo = timezone(timedelta(hours=9))
     path = land_scrape(tmp_path, "chat-70b-metrics", "10.0.0.7:8000", datetime(2026, 11, 24, 0, 30, tzinfo=tokyo), PAGE)
-    expected = "vllm_metrics/chat-70b-metrics/10.0.0.7_8000/2026-11-23/20261123T153000Z.prom"
+    expected = "metrics/chat-70b-metrics/10.0.0.7_8000/2026-11-23/20261123T153000Z.prom"
     assert path == tmp_path / expected
     assert path.read_bytes() == PAGE
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -100,7 +100,7 @@ def test_a_reader_never_sees_half_a_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize("replica", ["../../etc", "a/b", "..", "[::1]:8000", "", "x\x00y"])
 def test_a_replica_cannot_choose_its_directory(tmp_path: Path, replica: str) -> None:
     path = land_scrape(tmp_path, "chat", replica, NOW, PAGE)
-    assert path.parent.parent.parent == tmp_path / "vllm_metrics" / "chat"
+    assert path.parent.parent.parent == tmp_path / "metrics" / "chat"
 
 
 def test_a_failed_write_leaves_the_page_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ class RunConfig(dg.Config):
     group_name="raw",
     kinds={"python", "duckdb"},
     owners=["team:platform"],
-    deps=[["raw", table] for table in (*LEDGER_TABLES, "price_records", "vllm_samples", "litellm_requests")],
+    deps=[["raw", table] for table in (*LEDGER_TABLES, "price_records", "metric_samples", "requests")],
 )
 def raw__ledger_run(context: dg.AssetExecutionContext, config: RunConfig):
     """One row: the run, its last day, and the first day it rebuilds (what changed, and at least three days)."""

@@ -6,19 +6,26 @@ import dagster as dg
 
 from orchestration.metric_scrapes import scrape_all
 from orchestration.settings import load_settings
-from orchestration.warehouse import USAGE_TABLES, Warehouse, load_usage
+from orchestration.usage_kinds import USAGE_KINDS, USAGE_TABLES, RawTable
+from orchestration.warehouse import Warehouse, load_usage
+
+_ROWS: dict[RawTable, str] = {
+    "metric_samples": "Readings of counters and gauges.",
+    "requests": "Calls, from request-level logs.",
+    "engine_log_windows": "Statistics lines of engine logs.",
+}
 
 
 @dg.asset(
-    key=["landing", "vllm_metrics"],
+    key=["landing", "metrics"],
     group_name="landing",
     kinds={"python"},
     owners=["team:platform"],
     check_specs=[
-        dg.AssetCheckSpec("every_endpoint_answered", asset=dg.AssetKey(["landing", "vllm_metrics"])),
+        dg.AssetCheckSpec("every_endpoint_answered", asset=dg.AssetKey(["landing", "metrics"])),
     ],
 )
-def landing_vllm_metrics(context: dg.AssetExecutionContext):
+def landing_metrics(context: dg.AssetExecutionContext):
     """One /metrics page per endpoint that ledger.yaml gives as a url, scraped by the run itself."""
     outcome = scrape_all(load_settings(), now=datetime.now(UTC))
     for failure in outcome.failures:
@@ -32,13 +39,12 @@ def landing_vllm_metrics(context: dg.AssetExecutionContext):
     )
 
 
-def _usage_asset(kind: str, deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
-    table = USAGE_TABLES[kind]
+def _usage_asset(table: RawTable, deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
     key = dg.AssetKey(["raw", table])
 
     @dg.asset(
         key=key,
-        description=f"Rows of kind {kind}: the new and changed files are read, and each file's rows replaced whole.",
+        description=f"{_ROWS[table]} The new and changed files are read, and each file's rows replaced whole.",
         group_name="raw",
         kinds={"python", "duckdb"},
         owners=["team:platform"],
@@ -58,7 +64,7 @@ def _usage_asset(kind: str, deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
             results = {
                 source.name: load_usage(con, source, settings, now=now, work_dir=settings.data_dir / "tmp")
                 for source in settings.ledger.usage
-                if source.kind == kind
+                if USAGE_KINDS[source.kind].table == table
             }
         failures = [failure for result in results.values() for failure in result.failures]
         problems = [problem for result in results.values() for problem in result.problems]
@@ -86,11 +92,12 @@ def _usage_asset(kind: str, deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
     return raw_usage
 
 
-raw_vllm_samples = _usage_asset("vllm_metrics", [dg.AssetKey(["landing", "vllm_metrics"])])
-raw_litellm_requests = _usage_asset("litellm", [])
+raw_metric_samples = _usage_asset("metric_samples", [dg.AssetKey(["landing", "metrics"])])
+raw_requests = _usage_asset("requests", [])
+raw_engine_log_windows = _usage_asset("engine_log_windows", [])
 raw_usage_files = dg.AssetSpec(
     ["raw", "usage_files"],
     description="One row per log or scrape file read; written with the rows of the file.",
     group_name="raw",
-    deps=[["raw", table] for table in USAGE_TABLES.values()],
+    deps=[["raw", table] for table in USAGE_TABLES],
 )

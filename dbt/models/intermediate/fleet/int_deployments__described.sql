@@ -55,8 +55,8 @@ routed as (
 
     select
         deployment,
-        max(case when kind = 'vllm_metrics' then 1 else 0 end) = 1 as has_engine_counters,
-        max(case when kind = 'litellm' then 1 else 0 end) = 1 as has_gateway_requests
+        max(case when role = 'engine_counters' then 1 else 0 end) = 1 as has_engine_counters,
+        max(case when role = 'gateway' then 1 else 0 end) = 1 as has_gateway_requests
     from routes
     group by deployment
 

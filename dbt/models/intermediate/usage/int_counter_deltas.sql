@@ -15,7 +15,7 @@
 
 with samples as (
 
-    select * from {{ ref("stg_vllm__samples") }}
+    select * from {{ ref("stg_usage__samples") }}
     {%- if is_incremental() %}
         where scraped_at >= {{ window_start_at(look_back_hours) }}
     {%- endif %}

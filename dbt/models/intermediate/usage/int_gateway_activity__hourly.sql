@@ -11,11 +11,11 @@
 -- (aliases): other routes need all hours anew, so write_ledger (orchestration/warehouse.py) opens the window.
 with requests as (
 
-    select * from {{ ref("stg_litellm__requests") }}
+    select * from {{ ref("stg_usage__requests") }}
     -- A call that failed moved no token; one without an end, or with an end before its start, has no length.
     where token_source <> 'failed' and completed_at > started_at
     {%- if is_incremental() %}
-        -- A call lasts at most a day (MAX_CALL_DAYS in orchestration/serving_logs.py): one that began earlier
+        -- A call lasts at most a day (MAX_CALL_DAYS in serving_logs/litellm.py): one that began earlier
         -- has ended before the window.
         and started_at >= {{ window_start_at(24) }}
     {%- endif %}

@@ -10,7 +10,7 @@
 -- without a route are counted too.
 with requests as (
 
-    select * from {{ ref("stg_litellm__requests") }}
+    select * from {{ ref("stg_usage__requests") }}
     {%- if is_incremental() %}
         where started_at >= {{ window_start_at() }}
     {%- endif %}

@@ -9,6 +9,7 @@ final as (
     select
         source_name,
         kind,
+        role,
         model_match,
         deployment
     from source

@@ -3,7 +3,7 @@
 
 with source as (
 
-    select * from {{ source("raw", "vllm_samples") }}
+    select * from {{ source("raw", "metric_samples") }}
 
 ),
 

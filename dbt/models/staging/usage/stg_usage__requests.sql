@@ -1,6 +1,6 @@
 with source as (
 
-    select * from {{ source("raw", "litellm_requests") }}
+    select * from {{ source("raw", "requests") }}
 
 ),
 

@@ -1,0 +1,222 @@
+"""The files a usage source holds: which are new, what is known of them, and how they are opened."""
+
+import gzip
+import hashlib
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from io import BufferedIOBase
+from pathlib import Path
+
+from orchestration.settings import Settings, UsageSource
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+UTF8_MARK = b"\xef\xbb\xbf"
+
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """One file to read. `file_id` survives a rename; `replica_key` and `scraped_at` are set for scrapes only."""
+
+    path: Path
+    file_id: str
+    size_bytes: int
+    modified_at: datetime
+    replica_key: str | None = None
+    scraped_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What raw.usage_files holds of a path."""
+
+    file_id: str
+    size_bytes: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A file that could not even be opened or named; listed among the rejects."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What a usage source holds: new or changed files, unreadable ones, and how many were as before."""
+
+    changed: list[LogFile]
+    unreadable: list[UnreadableFile]
+    unchanged_count: int
+
+
+def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownFile]) -> Discovery:
+    """Lists the files of `source`; those whose size and modification time are `known` need no reading.
+
+    Args:
+        source: an entry of the ledger's usage section.
+        settings: gives the folder relative paths start from, and where scraped pages land.
+        known: file path as stored in raw.usage_files -> what is known of it.
+    """
+    if source.url is not None:
+        base, pattern = settings.landing_dir, f"metrics/{source.name}/**/*.prom"
+    else:
+        base, pattern = settings.root, source.path or ""
+        if Path(pattern).is_absolute():
+            base, pattern = Path(Path(pattern).anchor), str(Path(pattern).relative_to(Path(pattern).anchor))
+    chosen: dict[str, LogFile] = {}
+    changed: list[LogFile] = []
+    unreadable: list[UnreadableFile] = []
+    for path in sorted(base.glob(pattern)):
+        if not path.is_file():  # a FIFO or folder that happens to match
+            continue
+        stat = path.stat()
+        modified_at = datetime.fromtimestamp(stat.st_mtime_ns // 1_000 / 1_000_000, UTC)
+        before = known.get(str(path))
+        if before is not None and (before.size_bytes, before.modified_at) == (stat.st_size, modified_at):
+            chosen[before.file_id] = LogFile(path, before.file_id, stat.st_size, modified_at)
+        elif source.kind == "metrics":
+            scraped_at = scrape_time(path.name)
+            if scraped_at is None:
+                unreadable.append(UnreadableFile(path, "file_name_has_no_utc_time_or_epoch"))
+                continue
+            replica = path.parents[1].name if source.url is not None else path.parent.relative_to(base).as_posix()
+            file_id = _scrape_identity(path, source.name, replica, scraped_at)
+            changed.append(LogFile(path, file_id, stat.st_size, modified_at, replica, scraped_at))
+        else:
+            first_line = _first_line(path)
+            if first_line is not None:
+                file_id = hashlib.sha256(source.name.encode() + b"|" + first_line).hexdigest()[:32]
+                changed.append(LogFile(path, file_id, stat.st_size, modified_at))
+            elif stat.st_size:
+                unreadable.append(UnreadableFile(path, "no_readable_first_line"))
+    unchanged = len(chosen)
+    to_read: dict[str, LogFile] = {}
+    for file in changed:
+        other = to_read.get(file.file_id) or chosen.get(file.file_id)
+        relation = _relation(file, other) if other is not None else Relation.LONGER
+        if relation is Relation.DIFFERENT:  # they only begin alike, as at-least-once shipping makes them
+            own_id = hashlib.sha256(f"{file.file_id}|{file.path}".encode()).hexdigest()[:32]
+            to_read[own_id] = replace(file, file_id=own_id)
+        elif relation is Relation.LONGER:
+            to_read[file.file_id] = file
+    return Discovery(list(to_read.values()), unreadable, unchanged)
+
+
+def _scrape_identity(path: Path, source_name: str, replica: str, scraped_at: datetime) -> str:
+    """A page is known by its content, which names the start of its process: so a renamed folder counts once.
+
+    A page that exposes no start (before vLLM V1) is known by its folder and time.
+    """
+    content = path.read_bytes()
+    own = hashlib.sha256(content).hexdigest()
+    if b"process_start_time_seconds " not in content and b"_created{" not in content:
+        own = replica
+    return hashlib.sha256(f"{source_name}|{scraped_at.isoformat()}|{own}".encode()).hexdigest()[:32]
+
+
+class Relation(StrEnum):
+    """How the content of a file relates to that of another with the same identity."""
+
+    CONTAINED = "contained"  # the other holds all of it: a copy, or what a rotation left behind
+    LONGER = "longer"
+    DIFFERENT = "different"
+
+
+def _relation(file: LogFile, other: LogFile) -> Relation:
+    if file.scraped_at is not None:
+        return Relation.CONTAINED  # the same page under two names
+    try:
+        with open_log(file.path) as mine, open_log(other.path) as theirs:
+            while True:
+                left, right = mine.read(1 << 20), theirs.read(1 << 20)
+                common = min(len(left), len(right))
+                if left[:common] != right[:common]:
+                    return Relation.DIFFERENT
+                if len(left) != len(right) or not left:
+                    return Relation.LONGER if len(left) > len(right) else Relation.CONTAINED
+    except (OSError, EOFError, zlib.error):
+        return Relation.DIFFERENT  # one is damaged: both are read, and staging drops what they share
+
+
+def scrape_time(file_name: str) -> datetime | None:
+    """The instant in a scrape's file name: `20261123T175427Z` or epoch seconds or milliseconds; None without one."""
+    if match := re.search(r"(\d{8}T\d{6})(?:\.\d+)?Z", file_name):
+        try:
+            return datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+    if match := re.search(r"(?<!\d)(1\d{9})(\d{3})?(?!\d)", file_name):
+        return datetime.fromtimestamp(int(match[1]) + int(match[2] or 0) / 1000, UTC)
+    return None
+
+
+def by_compression(files: Iterable[LogFile]) -> dict[str, list[Path]]:
+    """The paths by how they are packed, for readers that take one packing at a time."""
+    paths: dict[str, list[Path]] = {}
+    for file in files:
+        paths.setdefault(compression(file.path), []).append(file.path)
+    return paths
+
+
+def literal(path: Path) -> str:
+    """The path as DuckDB's readers take it: `[`, `*` and `?` in a file's own name are no pattern."""
+    return re.sub(r"([\[*?])", r"[\1]", str(path))
+
+
+def has_mark(path: Path) -> bool:
+    """Whether the file begins with a byte order mark, which would spoil its first record."""
+    with path.open("rb") as stream:
+        return stream.read(3) == UTF8_MARK
+
+
+def compression(path: Path) -> str:
+    """How a file is packed, by its first bytes: gzip, zstd or none. Names lie after a rotation."""
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    if magic.startswith(GZIP_MAGIC):
+        return "gzip"
+    return "zstd" if magic == ZSTD_MAGIC else "none"
+
+
+def open_log(path: Path) -> BufferedIOBase:
+    """The file unpacked; zstd is read as it is stored."""
+    return gzip.open(path) if compression(path) == "gzip" else path.open("rb")
+
+
+def log_lines(stream: BufferedIOBase) -> Iterator[bytes]:
+    """Lines of at most MAX_LINE_BYTES; a longer one comes as one empty object, its rest passed over."""
+    while line := stream.readline(MAX_LINE_BYTES):
+        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while (rest := stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                pass
+            line = b"x\n"
+        yield line
+
+
+def _first_line(path: Path) -> bytes | None:
+    """The first line that is not blank, decompressed; None when there is none or the file cannot be read."""
+    if compression(path) == "zstd":  # the standard library reads no zstd: known by its head as stored
+        with path.open("rb") as raw:
+            return raw.read(4096)
+    try:
+        with open_log(path) as stream:
+            while line := stream.readline(MAX_LINE_BYTES):
+                if line.strip():
+                    return line.removeprefix(UTF8_MARK)
+            return None
+    except (OSError, EOFError, zlib.error):
+        return None
