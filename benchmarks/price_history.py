@@ -4,7 +4,7 @@
 
 Fills warehouses with snapshots made in SQL (1,540 prices a region and day, of which 5 % of the spot prices and 0.05 %
 of the others move from day to day), builds them, adds a day to each and builds again, three times in turns. Prints the
-seconds of the fastest of these builds by dbt's own account, with tests, and their ratios. `--regions 80 --days 45` is
+seconds of the fastest of these builds by dbt's own account, with tests, and their ratios. `--regions 80 --days 40` is
 a day of 120,000 prices with all of the look-back; the limit for it is 60 s.
 """
 

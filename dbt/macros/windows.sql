@@ -71,12 +71,11 @@ denominator is zero or either side is unknown: not `least(x, 1)`, which makes 1 
 
 {#-
 The price book goes on from what it said before: up to `prices_settled_until_at` it stands. To judge what came after, a
-run reads the snapshots of so many days before that, more than any rule looks back. The longest is the hold of a feed that
-slipped (price_slip_hold_days), twice: the look-back may begin in the middle of a slip that ends while it is held. Of a
-source that rests, the last few snapshots are read, however old.
+run reads the snapshots of so many days before that, more than any rule looks back: the longest is how old a yardstick may
+be (is_still_a_yardstick). Of a source that rests, the last few snapshots are read, however old.
 -#}
 {% macro price_look_back_days() -%}
-    {{ return(70) }}
+    {{ return(35) }}
 {%- endmacro %}
 
 {#- Up to when the price book stands, as a scalar subquery. -#}

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -17,8 +17,8 @@ PRICE_MODELS = "+path:models/marts/prices"
 
 
 def day(number: int, hour: int = 6) -> datetime:
-    """An instant of November 2026, UTC."""
-    return datetime(2026, 11, number, hour, tzinfo=UTC)
+    """An instant, UTC; days are counted from 2026-11-01, which is day 1."""
+    return datetime(2026, 11, 1, hour, tzinfo=UTC) + timedelta(days=number - 1)
 
 
 class RawRoom:

@@ -301,6 +301,20 @@ def test_money_is_never_a_float(room: RawRoom) -> None:
     assert rows == []
 
 
+def test_daily_prices_are_kept_for_400_days(room: RawRoom, tmp_path: Path) -> None:
+    """On day 403 days 1 and 2 are gone, and prices last seen on day 6 or before are carried forward from day 3 on."""
+    shutil.copy(room.path, tmp_path / "warehouse.duckdb")
+    later = RawRoom(tmp_path / "warehouse.duckdb")
+    later.run_facts(started_at=day(404, 3), as_of=403, window_start=401, prices_settled_until_at=day(6, 0))
+    later.dbt("run", "--select", PRICE_MODELS)
+    days = "select min(price_date), max(price_date), count(distinct price_date) from marts.fct_gpu_prices_daily"
+    incremental = later.query("select * from marts.fct_gpu_prices_daily order by price_date, series_id")
+    assert later.query(days) == [(day(3).date(), day(403).date(), 401)]
+    assert later.query("select min(valid_from_at) < timestamptz '2026-11-02' from marts.fct_gpu_prices") == [(True,)]
+    later.dbt("run", "--full-refresh", "--select", PRICE_MODELS)
+    assert incremental == later.query("select * from marts.fct_gpu_prices_daily order by price_date, series_id")
+
+
 def test_incremental_days_equal_a_full_rebuild(room: RawRoom, tmp_path: Path) -> None:
     """A day later the window starts at day 5; the daily mart is the same as one built from nothing."""
     shutil.copy(room.path, tmp_path / "warehouse.duckdb")

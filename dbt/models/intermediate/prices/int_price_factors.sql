@@ -1,6 +1,26 @@
--- Ratios by which most prices of a dataset, or of one region of it, moved from one period to the next.
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_unsettled",
+    on_schema_change="fail",
+    meta={"begins_column": "seen_from_at", "key": ["period_id"]},
+) }}
 
-with steps as (
+-- Ratios by which most prices of a dataset, or of one region of it, moved from one period to the next. Kept
+-- for good: they are few, and a feed that is held is judged by all of them (int_price_slips).
+
+-- depends_on: {{ ref('stg_ledger__run') }}
+with periods as (
+
+    select
+        *,
+        lag(seen_until_at) over (
+            partition by source, dataset order by period_number
+        ) as previous_seen_until_at
+    from {{ ref("int_price_snapshots") }}
+
+),
+
+steps as (
 
     select
         period_id,
@@ -101,6 +121,11 @@ final as (
 
     select
         factors.period_id,
+        periods.source,
+        periods.dataset,
+        periods.period_number,
+        periods.seen_from_at,
+        periods.previous_seen_until_at,
         factors.region,
         cast(factors.step_ratio as decimal(28, 8)) as step_ratio,
         factors.series_count,
@@ -113,7 +138,11 @@ final as (
             = 1
         ) as is_part_of_other
     from factors
+    inner join periods on factors.period_id = periods.period_id
     left join swaps on factors.period_id = swaps.period_id and factors.region = swaps.region
+    {%- if is_incremental() %}
+        where periods.seen_from_at >= {{ prices_settled_until_at() }}
+    {%- endif %}
 
 )
 

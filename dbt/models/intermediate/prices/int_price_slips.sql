@@ -10,10 +10,32 @@ periods as (
 
 ),
 
+-- What the run looks at of each dataset.
+views as (
+
+    select
+        source,
+        dataset,
+        min(seen_from_at) as begins_at,
+        max(seen_until_at) as last_seen_at
+    from periods
+    group by source, dataset
+
+),
+
+-- A slip that is held may have begun long before. Not half a year: the hold is a month, and a feed that went
+-- from one slip to the next for longer has become another feed.
 own_factors as (
 
-    select * from {{ ref("int_price_factors") }}
-    where not is_part_of_other
+    select
+        factors.*,
+        views.last_seen_at,
+        coalesce(factors.region, '') as scope
+    from {{ ref("int_price_factors") }} as factors
+    inner join views on factors.source = views.source and factors.dataset = views.dataset
+    where
+        not factors.is_part_of_other
+        and factors.seen_from_at >= {{ plus_hours("views.begins_at", -24 * 183) }}
 
 ),
 
@@ -47,89 +69,62 @@ causes as (
 
 ),
 
-scopes as (
-
-    select distinct
-        periods.source,
-        periods.dataset,
-        own_factors.region
-    from own_factors
-    inner join periods on own_factors.period_id = periods.period_id
-
-),
-
 -- The level of a scope is the sum of its logarithms so far; a segment is a run of periods at one level.
-scope_periods as (
-
-    select
-        periods.period_id,
-        periods.source,
-        periods.dataset,
-        periods.seen_from_at,
-        periods.seen_until_at,
-        scopes.region,
-        own_factors.moved_series_count,
-        own_factors.series_count,
-        count(own_factors.period_id) over (
-            partition by periods.source, periods.dataset, scopes.region
-            order by periods.period_number
-            rows between unbounded preceding and current row
-        ) as segment_number,
-        sum(coalesce(ln(cast(own_factors.step_ratio as double)), 0)) over (
-            partition by periods.source, periods.dataset, scopes.region
-            order by periods.period_number
-            rows between unbounded preceding and current row
-        ) as log_level
-    from scopes
-    inner join periods on scopes.source = periods.source and scopes.dataset = periods.dataset
-    left join own_factors
-        on
-            periods.period_id = own_factors.period_id
-            and coalesce(scopes.region, '') = coalesce(own_factors.region, '')
-
-),
-
-segments as (
+moved_segments as (
 
     select
         source,
         dataset,
+        scope,
         region,
-        segment_number,
-        min(log_level) as log_level,
-        min(seen_from_at) as begins_at,
-        max(seen_until_at) as last_seen_at,
-        max(moved_series_count) as moved_series_count,
-        max(series_count) as series_count
-    from scope_periods
-    group by source, dataset, region, segment_number
+        row_number() over (partition by source, dataset, scope order by period_number) as segment_number,
+        sum(ln(cast(step_ratio as double))) over (
+            partition by source, dataset, scope order by period_number
+            rows between unbounded preceding and current row
+        ) as log_level,
+        seen_from_at as begins_at,
+        lead(seen_from_at) over (
+            partition by source, dataset, scope order by period_number
+        ) as next_begins_at,
+        coalesce(
+            lead(previous_seen_until_at) over (partition by source, dataset, scope order by period_number),
+            last_seen_at
+        ) as last_seen_at,
+        moved_series_count,
+        series_count
+    from own_factors
 
 ),
+
 
 -- Walks the few segments of a scope in order. The trusted level follows a move without a known cause once a
 -- pull at least 6 hours later has seen it, a move with one only when it outlives the hold.
 verdicts as (
 
     select
-        segments.source,
-        segments.dataset,
-        segments.region,
-        segments.segment_number,
-        segments.begins_at,
-        segments.moved_series_count,
-        segments.series_count,
+        source,
+        dataset,
+        scope,
+        region,
+        cast(0 as bigint) as segment_number,
+        begins_at,
+        next_begins_at,
+        moved_series_count,
+        series_count,
         'trusted' as verdict,
         cast(0 as double) as log_factor,
-        segments.log_level as trusted_log_level
-    from segments
-    where segments.segment_number = 0
+        cast(0 as double) as trusted_log_level
+    from moved_segments
+    where segment_number = 1
     union all
     select
         judged.source,
         judged.dataset,
+        judged.scope,
         judged.region,
         judged.segment_number,
         judged.begins_at,
+        judged.next_begins_at,
         judged.moved_series_count,
         judged.series_count,
         judged.verdict,
@@ -149,28 +144,28 @@ verdicts as (
         end as trusted_log_level
     from (
         select
-            segments.*,
+            moved_segments.*,
             verdicts.trusted_log_level,
-            segments.log_level - verdicts.trusted_log_level as log_factor,
+            moved_segments.log_level - verdicts.trusted_log_level as log_factor,
             case
-                when abs(segments.log_level - verdicts.trusted_log_level) < 0.01 then 'trusted'
+                when abs(moved_segments.log_level - verdicts.trusted_log_level) < 0.01 then 'trusted'
                 when
                     exists (
                         select causes.log_factor from causes
                         where
-                            abs(segments.log_level - verdicts.trusted_log_level - causes.log_factor)
+                            abs(moved_segments.log_level - verdicts.trusted_log_level - causes.log_factor)
                             <= causes.tolerance
                     )
                     then 'named'
                 else 'unnamed'
             end as verdict
         from verdicts
-        inner join segments
+        inner join moved_segments
             on
-                verdicts.source = segments.source
-                and verdicts.dataset = segments.dataset
-                and coalesce(verdicts.region, '') = coalesce(segments.region, '')
-                and verdicts.segment_number + 1 = segments.segment_number
+                verdicts.source = moved_segments.source
+                and verdicts.dataset = moved_segments.dataset
+                and verdicts.scope = moved_segments.scope
+                and verdicts.segment_number + 1 = moved_segments.segment_number
     ) as judged
 
 ),
@@ -181,7 +176,7 @@ named_verdicts as (
         verdicts.*,
         causes.likely_cause,
         row_number() over (
-            partition by verdicts.source, verdicts.dataset, verdicts.region, verdicts.segment_number
+            partition by verdicts.source, verdicts.dataset, verdicts.scope, verdicts.segment_number
             order by abs(verdicts.log_factor - causes.log_factor)
         ) as cause_rank
     from verdicts
@@ -196,9 +191,9 @@ named_verdicts as (
 final as (
 
     select
-        scope_periods.period_id,
-        scope_periods.region,
-        case when scope_periods.region is null then 'common_factor' else 'regional_factor' end as rule_id,
+        periods.period_id,
+        named_verdicts.region,
+        case when named_verdicts.region is null then 'common_factor' else 'regional_factor' end as rule_id,
         cast(exp(named_verdicts.log_factor) as decimal(28, 8)) as factor,
         named_verdicts.likely_cause,
         -- All regions that moved alike are one event.
@@ -207,16 +202,19 @@ final as (
         named_verdicts.moved_series_count,
         named_verdicts.series_count as compared_series_count,
         named_verdicts.verdict = 'unnamed' as is_confirmable
-    from scope_periods
+    from periods
     inner join named_verdicts
         on
-            scope_periods.source = named_verdicts.source
-            and scope_periods.dataset = named_verdicts.dataset
-            and coalesce(scope_periods.region, '') = coalesce(named_verdicts.region, '')
-            and scope_periods.segment_number = named_verdicts.segment_number
+            periods.source = named_verdicts.source
+            and periods.dataset = named_verdicts.dataset
+            and periods.seen_from_at >= named_verdicts.begins_at
+            and (
+                named_verdicts.next_begins_at is null
+                or periods.seen_from_at < named_verdicts.next_begins_at
+            )
             and named_verdicts.cause_rank = 1
     where
-        scope_periods.seen_from_at
+        periods.seen_from_at
         < case
             when named_verdicts.verdict = 'named'
                 then {{ plus_hours("named_verdicts.begins_at", 24 * (price_slip_hold_days() | int)) }}

@@ -4,6 +4,8 @@
         incremental_strategy="delete+insert",
         unique_key="price_date",
         on_schema_change="fail",
+        post_hook="delete from {{ this }} where price_date < "
+        ~ "(select max(days.first_kept_date) from {{ ref('int_price_days') }} as days)",
     )
 }}
 
