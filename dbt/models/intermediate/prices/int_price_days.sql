@@ -14,8 +14,8 @@ bounds as (
 
     select
         {{ day_of("min(periods.seen_from_at)") }} as first_seen_date,
-        -- Thirteen months and some days: a month stands beside the same one of the year before. What was in force
-        -- earlier stands in fct_gpu_prices for good; a row a day of it would grow without end.
+        -- Thirteen months and some days: a month stands beside the same one of the year before. What was in
+        -- force earlier stands in fct_gpu_prices for good; a row a day of it would grow without end.
         {{ plus_days("run.as_of_date", -400) }} as first_kept_date,
         run.as_of_date as last_date,
         run.started_at,
