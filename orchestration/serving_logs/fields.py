@@ -121,17 +121,20 @@ def tenant(column: str) -> str:
 
 
 def place(column: str) -> str:
-    """SQL: the pod, process or host that served a call, a name without blanks; null for anything else.
+    """SQL: the pod, process or host that served a call; null for empty.
 
-    An IP address, with or without port, is replaced by the digest of the address alone, so that it can still be
-    matched with the digest of a pod's address.
+    What is no name of a host, in small letters and perhaps with a port, is replaced by a digest: it tells replicas
+    apart as well, and nothing that a caller wrote passes. Of an IP address the port is left out, so that it can still
+    be matched with the digest of a pod's address.
     """
     address = r"\d+\.\d+\.\d+\.\d+(:\d+)?|\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*(\](:\d+)?)?"
     # The port stands behind the bracket, or behind the only colon.
     host = rf"regexp_replace(regexp_replace({column}, '^\[(.*)\](:\d+)?$', '\1'), '^([^:]+):\d+$', '\1')"
     return (
-        f"case when regexp_full_match({column}, '{address}') then 'sha256:' || left(sha256({host}), 16) "
-        rf"when regexp_full_match({column}, '[A-Za-z0-9][A-Za-z0-9._:/-]{{0,127}}') then {column} end"
+        f"case when {column} in ('', 'None', 'NULL') then null "
+        f"when regexp_full_match({column}, '{address}') then 'sha256:' || left(sha256({host}), 16) "
+        rf"when regexp_full_match({column}, '[a-z0-9][a-z0-9._-]{{0,120}}(:\d{{1,5}})?') then {column} "
+        f"else 'sha256:' || left(sha256({column}), 16) end"
     )
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -228,10 +229,13 @@ def has_mark(path: Path) -> bool:
 
 
 def ends_with_newline(path: Path) -> bool:
-    """Whether the last line of the file is whole."""
+    """Whether the last line of the file is whole. Of zstd it cannot be told, and is taken not to be."""
     last = b""
+    packing = compression(path)
     with open_log(path) as stream:
-        if stream.seekable() and compression(path) == "none":
+        if packing == "zstd":
+            return False
+        if packing == "none":
             stream.seek(max(path.stat().st_size - 1, 0))
         while block := stream.read(1 << 20):
             last = block[-1:]
@@ -248,8 +252,49 @@ def compression(path: Path) -> str:
 
 
 def open_log(path: Path) -> BufferedIOBase:
-    """The file unpacked; zstd is read as it is stored."""
-    return gzip.open(path) if compression(path) == "gzip" else path.open("rb")
+    """The file unpacked."""
+    match compression(path):
+        case "gzip":
+            return gzip.open(path)
+        case "zstd":
+            return BufferedReader(_ZstdLines(path), 1 << 20)
+        case _:
+            return path.open("rb")
+
+
+class _ZstdLines(RawIOBase):
+    """The lines of a zstd file, unpacked by DuckDB: Python reads no zstd before 3.14. Each gets a line feed.
+
+    What cannot be unpacked or is no UTF-8 ends the file with an OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._con = duckdb.connect()
+        self._block = memoryview(b"")
+        try:
+            self._con.execute(f"select line from {text_lines()}", {"paths": [literal(path)], "compression": "zstd"})
+        except duckdb.Error:
+            self._con.close()
+            raise OSError("the zstd file cannot be unpacked") from None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._block:
+            try:
+                lines = self._con.fetchmany(1000)
+            except duckdb.Error:
+                raise OSError("the zstd file cannot be unpacked") from None
+            self._block = memoryview(b"".join((line or "").encode() + b"\n" for (line,) in lines))
+        taken = self._block[: len(buffer)]
+        buffer[: len(taken)] = taken
+        self._block = self._block[len(taken) :]
+        return len(taken)
+
+    def close(self) -> None:
+        self._con.close()
+        super().close()
 
 
 def log_lines(stream: BufferedIOBase) -> Iterator[bytes]:
@@ -270,30 +315,15 @@ def first_lines(path: Path, count: int) -> list[bytes] | None:
     """
     lines: list[bytes] = []
     try:
-        if compression(path) == "zstd":  # the standard library reads no zstd before Python 3.14
-            lines = _first_zstd_lines(path, count)
-        else:
-            with open_log(path) as stream:
-                while len(lines) < count and (line := stream.readline(MAX_LINE_BYTES)):
-                    if line.strip():
-                        lines.append(line if line.endswith(b"\n") else line + b"\n")
+        with open_log(path) as stream:
+            while len(lines) < count and (line := stream.readline(MAX_LINE_BYTES)):
+                if line.strip():
+                    lines.append(line if line.endswith(b"\n") else line + b"\n")
     except (OSError, EOFError, zlib.error):
         pass  # damaged or not ours to read: what came before counts
     if lines:
         lines[0] = lines[0].removeprefix(UTF8_MARK)
     return lines or None
-
-
-def _first_zstd_lines(path: Path, count: int) -> list[bytes]:
-    try:
-        with duckdb.connect() as con:
-            found = con.execute(
-                f"select line from {text_lines()} where trim(line) <> '' limit $count",
-                {"paths": [literal(path)], "compression": "zstd", "count": count},
-            ).fetchall()
-    except duckdb.Error:
-        return []
-    return [line.encode() + b"\n" for (line,) in found]
 
 
 def text_lines() -> str:

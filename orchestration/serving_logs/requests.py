@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -56,6 +57,9 @@ MAX_CALL_DAYS = 1
 
 # A line of a log that is prefixed JSON but holds none: it stands in for the record, and the format passes it over.
 NO_RECORD = '{"event": "no record"}'
+
+# A row of a table that goes over more lines than this has a quote that is never closed.
+MAX_ROW_LINES = 10_000
 
 MALFORMED_LINE = "malformed_json"
 
@@ -307,7 +311,7 @@ def _batches(
         try:
             shape = _shape(file.path, format_)
             packing = compression(file.path)
-            is_marked = shape in (Shape.LINES, Shape.ARRAY) and packing != "zstd" and has_mark(file.path)
+            is_marked = shape in (Shape.LINES, Shape.ARRAY) and has_mark(file.path)
             if shape is Shape.LINES and not format_.by_position and not is_marked:
                 together.setdefault(packing, []).append(file.path)
                 continue
@@ -504,15 +508,16 @@ def _salvage(path: Path, target: Path, format_: RequestFormat) -> str | None:
     """Copies the allow-listed fields of every whole record of a file; returns how it is damaged, None if it is not.
 
     Raises:
-        OSError: nothing of it can be read: gone, or packed as this Python cannot unpack (zstd).
+        OSError: nothing of it can be read: gone, or Parquet.
     """
-    if compression(path) == "zstd":
-        raise OSError("this Python reads no zstd")
+    shape = _shape(path, format_)
+    if shape is Shape.PARQUET:
+        raise OSError("only DuckDB reads it")
     reason = None
     with target.open("w", encoding="utf-8") as out:
         try:
             with open_log(path) as stream:
-                for record in _records(stream, _shape(path, format_), path, format_):
+                for record in _records(stream, shape, path, format_):
                     kept = project(record, format_.fields) if record is not None else None
                     # A bad line stays a bad line, so that the reader counts it; its text does not pass.
                     out.write((json.dumps(kept) if kept is not None else "x") + "\n")
@@ -531,8 +536,8 @@ def _records(
     """The records of a file in their order; None for one that cannot be read."""
     match shape:
         case Shape.ARRAY:
-            if stream.read(3) != UTF8_MARK:
-                stream.seek(0)
+            if has_mark(path):
+                stream.read(len(UTF8_MARK))
             for item in ijson.items(stream, "item", use_float=True):
                 yield item if isinstance(item, dict) else None
         case Shape.CSV:
@@ -557,23 +562,42 @@ def _record(line: bytes, *, prefixed: bool) -> dict[str, Any] | None:
 
 
 def _csv_records(stream: BufferedIOBase, header: list[str], delimiter: str) -> Iterator[dict[str, Any] | None]:
+    rows = _csv_rows(stream, delimiter)
+    next(rows, None)  # the header
+    for _, row in rows:
+        # A byte that is no UTF-8 makes its record unusable, not the file.
+        is_whole = row is not None and len(row) == len(header) and not any("\ufffd" in value for value in row)
+        yield {name: value or None for name, value in zip(header, row or [], strict=True)} if is_whole else None
+
+
+def _csv_rows(stream: BufferedIOBase, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
+    """The rows of a table and the line each begins on; None for one that cannot be read.
+
+    A value in quotes may hold line feeds. A quote that is never closed spoils its own line, not all that follow.
+    """
     csv.field_size_limit(MAX_LINE_BYTES)
-    reader = csv.reader(_text(stream), delimiter=delimiter)
-    is_header = True
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield None
-            continue
-        if not row:
-            continue
-        if not is_header:
-            is_whole = len(row) == len(header) and not any("\ufffd" in value for value in row)
-            yield {name: value or None for name, value in zip(header, row, strict=True)} if is_whole else None
-        is_header = False
+    lines = enumerate(_text(stream), start=1)
+    waiting: deque[tuple[int, str]] = deque()
+    while (begin := waiting.popleft() if waiting else next(lines, None)) is not None:
+        number, record = begin
+        taken: list[tuple[int, str]] = []
+        is_open = record.count('"') % 2 == 1
+        parts = [record]
+        while is_open and len(taken) < MAX_ROW_LINES:
+            more = waiting.popleft() if waiting else next(lines, None)
+            if more is None:
+                break
+            taken.append(more)
+            parts.append(more[1])
+            is_open = more[1].count('"') % 2 == 0
+        if is_open:
+            waiting.extendleft(reversed(taken))
+            yield number, None
+        elif any(part.strip() for part in parts):
+            try:
+                yield number, next(csv.reader(parts, delimiter=delimiter))
+            except csv.Error:
+                yield number, None
 
 
 def _text(stream: BufferedIOBase) -> TextIOWrapper:
@@ -634,7 +658,7 @@ def _is_cut(path: Path) -> bool:
 
 def _lines_of(numbers: set[int], path: Path, shape: Shape, format_: RequestFormat) -> dict[int, str]:
     """Where the records of these numbers stand, as far as the file can be read."""
-    if shape in (Shape.ARRAY, Shape.PARQUET) or compression(path) == "zstd":
+    if shape in (Shape.ARRAY, Shape.PARQUET):
         return {number: f"record {number}" for number in numbers}
     lines: dict[int, str] = {}
     try:
@@ -652,13 +676,8 @@ def _lines_of(numbers: set[int], path: Path, shape: Shape, format_: RequestForma
 def _places(stream: BufferedIOBase, shape: Shape, path: Path, format_: RequestFormat) -> Iterator[tuple[int, int]]:
     """Number of each record and of the line it begins on. The header of a table is its record 0."""
     if shape is Shape.CSV:
-        reader = csv.reader(_text(stream), delimiter=csv_header(path, format_)[1])
-        record, begins = 0, 1
-        for row in reader:
-            if row:
-                yield record, begins
-                record += 1
-            begins = reader.line_num + 1
+        for record, (line, _) in enumerate(_csv_rows(stream, csv_header(path, format_)[1])):
+            yield record, line
     else:
         whole = (number for number, line in enumerate(log_lines(stream), start=1) if line.strip())
         yield from enumerate(whole, start=1)
