@@ -138,18 +138,14 @@ def place(column: str) -> str:
     )
 
 
-def is_count(column: str) -> str:
-    """SQL: whether the text is a whole number of tokens; null when the field is absent."""
-    number = f"try_cast({column} as double)"
-    return (
-        f"case when {column} is not null then coalesce({number} between 0 and {MAX_TOKENS_PER_REQUEST} "
-        f"and {number} = floor({number}), false) end"
-    )
+def is_count(number: str) -> str:
+    """SQL: whether a DOUBLE is a whole number of tokens; null when it is null."""
+    return f"({number} between 0 and {MAX_TOKENS_PER_REQUEST} and {number} = floor({number}))"
 
 
-def count(column: str) -> str:
-    """SQL: the text as a number of tokens; null when it is absent or no whole number."""
-    return f"case when {is_count(column)} then cast(cast({column} as double) as bigint) end"
+def count(number: str) -> str:
+    """SQL: a DOUBLE as a number of tokens; null when it is none."""
+    return f"case when {is_count(number)} then cast({number} as bigint) end"
 
 
 def instant(text: str, zone: str | None = None) -> str:

@@ -439,7 +439,7 @@ def _typed(format_: RequestFormat, scan: str, *, numbered: bool) -> str:
     rows = [f"{digest(f'stated_{name}')} as {name}" for name in _IDS if name in stated]
     rows += [f"{word(f'stated_{name}')} as {name}" for name in _WORDS if name in stated]
     rows += [f"case {clean(f'stated_{name}')} end as {name}" for name in _NAMES if name in stated]
-    rows += [f"{count(f'stated_{name}')} as {name}" for name in _COUNTS if name in stated]
+    rows += [f"{count(f'number_{name}')} as {name}" for name in _COUNTS if name in stated]
     if "tenant" in stated:
         rows.append(f"{tenant('stated_tenant')} as tenant")
     if "replica_hint" in stated:
@@ -453,8 +453,9 @@ def _typed(format_: RequestFormat, scan: str, *, numbered: bool) -> str:
         rows.append(f"case when isfinite({cost}) then {cost} end as reported_cost_usd")
     if "completed_at" in stated:
         rows.append(
-            "case when stated_completed_at between stated_started_at "
-            f"and stated_started_at + interval {MAX_CALL_DAYS} day then stated_completed_at end as completed_at"
+            # In microseconds: adding to an instant asks the calendar of its zone, at a tenth of the whole reading.
+            "case when epoch_us(stated_completed_at) - epoch_us(stated_started_at) "
+            f"between 0 and {MAX_CALL_DAYS * 86_400_000_000} then stated_completed_at end as completed_at"
         )
     if "first_token_at" in stated:
         rows.append("stated_first_token_at as first_token_at")
@@ -465,8 +466,11 @@ def _typed(format_: RequestFormat, scan: str, *, numbered: bool) -> str:
     id_missing = (
         "" if format_.by_position else f"when stated_request_id is null then ['missing_field', {named('request_id')}]"
     )
+    # Once for the count and for what makes it none.
+    numbers = [f"try_cast(stated_{name} as double) as number_{name}" for name in _COUNTS if name in stated]
     bad_counts = " ".join(
-        f"when not coalesce({is_count(f'stated_{name}')}, true) then ['not_a_token_count', {named(name)}]"
+        f"when stated_{name} is not null and not coalesce({is_count(f'number_{name}')}, false) "
+        f"then ['not_a_token_count', {named(name)}]"
         for name in _REQUIRED_COUNTS
     )
     return f"""
@@ -483,10 +487,12 @@ def _typed(format_: RequestFormat, scan: str, *, numbered: bool) -> str:
                 {format_.passed_over} as is_passed_over,
                 {format_.time} as stated_time
             from records inner join input_files on records.file_path = input_files.file_path
-        )
+        ),
+        numbers as (select *, {", ".join(numbers)} from stated)
         select
             $source as source_name, file_id, file_path, record_number, {", ".join(rows)},
-            stated_started_at as started_at, cast(stated_started_at as date) as usage_date,
+            stated_started_at as started_at,
+            cast(make_timestamp(epoch_us(stated_started_at)) as date) as usage_date,
             case
                 when is_malformed then [$malformed, null]
                 when is_passed_over then ['passed_over', null]
@@ -497,7 +503,7 @@ def _typed(format_: RequestFormat, scan: str, *, numbered: bool) -> str:
                     then ['instant_out_of_range', {named("started_at")}]
                 {bad_counts}
             end as rejected
-        from stated
+        from numbers
     """
 
 
