@@ -242,9 +242,8 @@ def main() -> None:
         print(f"bare DuckDB scan               {bare:9.2f} s   numbers as text, as ours has to read them")
         print(f"bare scan, numbers typed       {typed:9.2f} s")
         print(f"landed in raw                  {landed:9.2f} s   {landed / bare:6.2f} x")
-        print(
-            f"landed, without copies, summed {ours:9.2f} s   {ours / bare:6.2f} x the bare scan (limit 3), {ours / typed:.2f} x typed"
-        )
+        ratios = f"{ours / bare:6.2f} x the bare scan (limit 3), {ours / typed:.2f} x typed"
+        print(f"landed, without copies, summed {ours:9.2f} s   {ratios}")
         print(f"peak memory                    {memory:9.0f} MB  of {options.memory_gb * 1000:.0f} (limit {limit})")
         sample = min(options.pandas_requests, options.requests)
         scaled = pandas_seconds(next(iter(sorted((root / "logs").iterdir()))), sample, options.kind) * written / sample

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 import subprocess
 from datetime import UTC, date, datetime
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from orchestration.settings import ConfigError
+from orchestration.settings import ConfigError, load_settings
 from tests.request_logs import (
     FORMATS,
     GENERIC_COLUMNS,
@@ -527,3 +528,17 @@ def test_the_role_of_the_ledger_goes_with_the_routes(tmp_path: Path) -> None:
         with Warehouse(settings.warehouse_path).connect() as con:
             write_ledger(con, settings)
         assert rows(settings, "select role from raw.ledger_usage_routes") == [(role,)]
+
+
+@pytest.mark.parametrize("page", sorted({entry.kind for entry in FORMATS.values()}))
+def test_the_ledger_entries_of_the_documentation_are_read(page: str, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "usage" / f"{page}.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\nusage:\n(.*?)```", text, flags=re.DOTALL)
+    fleet = "".join(
+        f"  - {{deployment: {name}, model: m, provider: aws, region: r, instance_type: t, replicas: 1,\n"
+        "     pricing: {model: on_demand}, from: 2020-01-01}\n"
+        for name in ("chat", "code")
+    )
+    (tmp_path / "ledger.yaml").write_text(f"fleet:\n{fleet}usage:\n{block}", encoding="utf-8")
+    sources = load_settings(tmp_path / "ledger.yaml", tmp_path / "data").ledger.usage
+    assert {source.kind for source in sources} == {page}
