@@ -115,8 +115,11 @@ create table if not exists raw.usage_files (
     rejected_count bigint not null,
     status varchar not null,                   -- loaded | partial (a cut archive: records before the cut are kept) | refused
     message varchar,
-    loaded_at timestamptz not null
+    loaded_at timestamptz not null,
+    passed_over_count bigint                   -- records that are no call (another event, a span without tokens); null: not counted
 );
+-- For warehouses made before the column was.
+alter table raw.usage_files add column if not exists passed_over_count bigint;
 
 -- Earlier names, of warehouses made when there was one engine and one gateway.
 alter table if exists raw.vllm_samples rename to metric_samples;
@@ -168,7 +171,7 @@ create table if not exists raw.requests (
     adapter varchar,                           -- LoRA
     replica_hint varchar,                      -- pod, host:port or process that served it
     cache_write_tokens bigint,                 -- part of the prompt
-    token_basis varchar                        -- null: as reported; otherwise how it was inferred
+    token_basis varchar                        -- null: as reported; otherwise how it was inferred; gateway_cache: not served by an engine
 );
 -- For warehouses made before the columns were.
 alter table raw.requests add column if not exists sub_index bigint;

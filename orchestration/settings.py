@@ -15,11 +15,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from orchestration.usage_kinds import USAGE_KIND_ALIASES, USAGE_KINDS
+from orchestration.usage_kinds import USAGE_KIND_ALIASES, USAGE_KINDS, Role
 from scrapers.prices.base import KeyUse, SourceOptions
 from scrapers.prices.registry import PRICE_SOURCES
 
@@ -246,6 +247,23 @@ def _path_problem(path: str) -> str | None:
     return None
 
 
+# What `usage[].columns` may name, beside how a duration is turned into an end.
+RequestColumn = Literal[
+    "request_id", "call_id", "trace_id", "sub_index", "call_type", "status", "is_stream", "model", "model_group",
+    "model_id", "tenant", "adapter", "replica_hint", "started_at", "completed_at", "first_token_at",
+    "duration_seconds", "duration_ms", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens",
+    "cache_write_tokens", "reasoning_tokens", "finish_reason", "reported_cost_usd",
+]  # fmt: skip
+# What `usage[].fields` of an access log may rename.
+EnvoyField = Literal[
+    "request_id", "start_time", "duration", "response_code", "model_name", "model_name_override", "upstream_host",
+    "tenant", "input_tokens", "cached_input_tokens", "output_tokens", "total_tokens",
+]  # fmt: skip
+FieldName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+# strptime directives that DuckDB reads.
+TIME_DIRECTIVES = "YymdHIMSfgnpbBaAjz"
+
+
 class UsageSource(_Section):
     """`usage[]`: where token counts come from, and which deployment they belong to."""
 
@@ -255,6 +273,44 @@ class UsageSource(_Section):
     url: str | None = None
     deployment: Name | None = None
     deployments: dict[str, Name] = Field(default_factory=dict)
+    role: Role | None = None
+    # What only some kinds know (usage_kinds.py).
+    time_zone: str | None = None
+    fields: dict[EnvoyField, FieldName] = Field(default_factory=dict)
+    columns: dict[RequestColumn, FieldName] = Field(default_factory=dict)
+    time_format: str | None = None
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    time_origin: UtcInstant | None = None
+    no_output_means_failure: bool = False
+
+    OPTIONS: ClassVar = (
+        "time_zone",
+        "fields",
+        "columns",
+        "time_format",
+        "time_unit",
+        "time_origin",
+        "no_output_means_failure",
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _iana(cls, zone: str | None) -> str | None:
+        if zone is not None:
+            try:
+                ZoneInfo(zone)
+            except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError; names of folders raise OSError
+                raise ValueError(f"{zone!r} is no IANA time zone such as Europe/Berlin") from None
+            except KeyError:
+                raise ValueError(f"{zone!r} is no IANA time zone such as Europe/Berlin") from None
+        return zone
+
+    @field_validator("time_format")
+    @classmethod
+    def _directives(cls, text: str | None) -> str | None:
+        if text is not None and (unknown := set(re.findall(r"%(.?)", text.replace("%%", ""))) - set(TIME_DIRECTIVES)):
+            raise ValueError(f"unknown %{min(unknown)}; known: {' '.join('%' + name for name in TIME_DIRECTIVES)}")
+        return text
 
     @field_validator("kind")
     @classmethod
@@ -275,6 +331,40 @@ class UsageSource(_Section):
         if (self.deployment is None) == (not self.deployments):
             raise ValueError("give either `deployment`, or `deployments` as a map from model to deployment")
         return self
+
+    @model_validator(mode="after")
+    def _options_of_its_kind(self) -> "UsageSource":
+        kind = USAGE_KINDS[self.kind]
+        for option in self.OPTIONS:
+            if option in self.model_fields_set and option not in kind.options:
+                knowing = ", ".join(name for name, other in USAGE_KINDS.items() if option in other.options)
+                raise ValueError(f"{option}: kind {self.kind} does not know it; kinds that do: {knowing}")
+        if self.role not in (None, kind.role, *kind.other_roles):
+            raise ValueError(f"role: kind {self.kind} speaks as {' or '.join((kind.role, *kind.other_roles))}")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_and_times(self) -> "UsageSource":
+        if self.kind == "requests" and not {"started_at", "prompt_tokens", "completion_tokens"} <= set(self.columns):
+            raise ValueError("columns: name at least started_at, prompt_tokens and completion_tokens")
+        for option, names in (("columns", self.columns), ("fields", self.fields)):
+            by_lower: dict[str, set[str]] = {}
+            for name in names.values():
+                by_lower.setdefault(name.lower(), set()).add(name)
+            if alike := next((sorted(group) for group in by_lower.values() if len(group) > 1), None):
+                raise ValueError(f"{option}: {alike[0]!r} and {alike[1]!r} differ in upper and lower case only")
+        if self.time_format is not None and self.time_unit is not None:
+            raise ValueError("give either time_format, for text, or time_unit, for numbers")
+        if self.time_origin is not None and self.time_unit is None:
+            raise ValueError("time_origin needs time_unit: what the numbers since then count")
+        if "duration_seconds" in self.columns and "duration_ms" in self.columns:
+            raise ValueError("columns: give either duration_seconds or duration_ms")
+        return self
+
+    @property
+    def speaks_as(self) -> Role:
+        """Whose word the rows are: what the ledger says, else what its kind is."""
+        return self.role or USAGE_KINDS[self.kind].role
 
     def routes(self) -> dict[str, str]:
         """Model name (or `*`) to deployment."""

@@ -572,7 +572,8 @@ def load_usage(
         row[0]: KnownFile(*row[1:])
         for row in con.execute(
             "select file_path, file_id, size_bytes, modified_at from raw.usage_files "
-            "where source_name = ? and status <> 'refused'",
+            # The last one read of a path stands: a file begun anew under its old name has two rows.
+            "where source_name = ? and status <> 'refused' order by loaded_at",
             [source.name],
         ).fetchall()
     }
@@ -815,7 +816,7 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
                 con.execute(
                     "insert into raw.ledger_usage_routes by name "
                     "select ? as source_name, ? as kind, ? as role, ? as model_match, ? as deployment",
-                    [source.name, source.kind, USAGE_KINDS[source.kind].role, model, deployment],
+                    [source.name, source.kind, source.speaks_as, model, deployment],
                 )
         if _usage_routes(con) != routes_before:
             con.execute(

@@ -2,16 +2,21 @@
 
 import gzip
 import hashlib
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
+from typing import Any
+
+import duckdb
 
 from orchestration.settings import Settings, UsageSource
+from orchestration.usage_kinds import USAGE_KINDS
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -20,6 +25,9 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 UTF8_MARK = b"\xef\xbb\xbf"
+
+
+PARQUET_MAGIC = b"PAR1"
 
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -81,9 +89,12 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownF
     changed: list[LogFile] = []
     unreadable: list[UnreadableFile] = []
     for path in sorted(base.glob(pattern)):
-        if not path.is_file():  # a FIFO or folder that happens to match
+        stat = _stat_of_log(path)
+        if stat is None:
             continue
-        stat = path.stat()
+        if path.is_symlink() and not path.resolve().is_relative_to(base.resolve()):
+            unreadable.append(UnreadableFile(path, "link_leads_out_of_the_folder"))
+            continue
         modified_at = datetime.fromtimestamp(stat.st_mtime_ns // 1_000 / 1_000_000, UTC)
         before = known.get(str(path))
         if before is not None and (before.size_bytes, before.modified_at) == (stat.st_size, modified_at):
@@ -97,10 +108,9 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownF
             file_id = _scrape_identity(path, source.name, replica, scraped_at)
             changed.append(LogFile(path, file_id, stat.st_size, modified_at, replica, scraped_at))
         else:
-            first_line = _first_line(path)
-            if first_line is not None:
-                file_id = hashlib.sha256(source.name.encode() + b"|" + first_line).hexdigest()[:32]
-                changed.append(LogFile(path, file_id, stat.st_size, modified_at))
+            log_id = _log_identity(path, source, before)
+            if log_id is not None:
+                changed.append(LogFile(path, log_id, stat.st_size, modified_at))
             elif stat.st_size:
                 unreadable.append(UnreadableFile(path, "no_readable_first_line"))
     unchanged = len(chosen)
@@ -126,6 +136,38 @@ def _scrape_identity(path: Path, source_name: str, replica: str, scraped_at: dat
     if b"process_start_time_seconds " not in content and b"_created{" not in content:
         own = replica
     return hashlib.sha256(f"{source_name}|{scraped_at.isoformat()}|{own}".encode()).hexdigest()[:32]
+
+
+def _stat_of_log(path: Path) -> os.stat_result | None:
+    """None for what is no file (a FIFO or folder that happens to match), or no longer there: rotated away meanwhile."""
+    try:
+        return path.stat() if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _log_identity(path: Path, source: UsageSource, before: KnownFile | None) -> str | None:
+    """A log that grows is known by its first record, with its header line where it has one; None without a record.
+
+    Parquet and JSON arrays are written whole: a new one under a known name replaces what that name held, a new name
+    is known by its content.
+    """
+    lines = first_lines(path, 2)
+    if lines is None:
+        return None
+    content = lines[0]
+    if USAGE_KINDS[source.kind].is_table and not content.lstrip().startswith(b"{"):
+        if content.startswith(PARQUET_MAGIC) or content.lstrip().startswith(b"["):
+            if before is not None:
+                return before.file_id
+            try:
+                with path.open("rb") as stream:
+                    content = hashlib.file_digest(stream, "sha256").digest()
+            except OSError:
+                return None
+        else:
+            content = b"".join(lines)
+    return hashlib.sha256(source.name.encode() + b"|" + content).hexdigest()[:32]
 
 
 class Relation(StrEnum):
@@ -179,8 +221,25 @@ def literal(path: Path) -> str:
 
 def has_mark(path: Path) -> bool:
     """Whether the file begins with a byte order mark, which would spoil its first record."""
-    with path.open("rb") as stream:
-        return stream.read(3) == UTF8_MARK
+    with open_log(path) as stream:
+        try:
+            return stream.read(3) == UTF8_MARK
+        except (OSError, EOFError, zlib.error):
+            return False
+
+
+def ends_with_newline(path: Path) -> bool:
+    """Whether the last line of the file is whole. Of zstd it cannot be told, and is taken not to be."""
+    last = b""
+    packing = compression(path)
+    with open_log(path) as stream:
+        if packing == "zstd":
+            return False
+        if packing == "none":
+            stream.seek(max(path.stat().st_size - 1, 0))
+        while block := stream.read(1 << 20):
+            last = block[-1:]
+    return last == b"\n"
 
 
 def compression(path: Path) -> str:
@@ -193,8 +252,49 @@ def compression(path: Path) -> str:
 
 
 def open_log(path: Path) -> BufferedIOBase:
-    """The file unpacked; zstd is read as it is stored."""
-    return gzip.open(path) if compression(path) == "gzip" else path.open("rb")
+    """The file unpacked."""
+    match compression(path):
+        case "gzip":
+            return gzip.open(path)
+        case "zstd":
+            return BufferedReader(_ZstdLines(path), 1 << 20)
+        case _:
+            return path.open("rb")
+
+
+class _ZstdLines(RawIOBase):
+    """The lines of a zstd file, unpacked by DuckDB: Python reads no zstd before 3.14. Each gets a line feed.
+
+    What cannot be unpacked or is no UTF-8 ends the file with an OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._con = duckdb.connect()
+        self._block = memoryview(b"")
+        try:
+            self._con.execute(f"select line from {text_lines()}", {"paths": [literal(path)], "compression": "zstd"})
+        except duckdb.Error:
+            self._con.close()
+            raise OSError("the zstd file cannot be unpacked") from None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._block:
+            try:
+                lines = self._con.fetchmany(1000)
+            except duckdb.Error:
+                raise OSError("the zstd file cannot be unpacked") from None
+            self._block = memoryview(b"".join((line or "").encode() + b"\n" for (line,) in lines))
+        taken = self._block[: len(buffer)]
+        buffer[: len(taken)] = taken
+        self._block = self._block[len(taken) :]
+        return len(taken)
+
+    def close(self) -> None:
+        self._con.close()
+        super().close()
 
 
 def log_lines(stream: BufferedIOBase) -> Iterator[bytes]:
@@ -207,16 +307,32 @@ def log_lines(stream: BufferedIOBase) -> Iterator[bytes]:
         yield line
 
 
-def _first_line(path: Path) -> bytes | None:
-    """The first line that is not blank, decompressed; None when there is none or the file cannot be read."""
-    if compression(path) == "zstd":  # the standard library reads no zstd: known by its head as stored
-        with path.open("rb") as raw:
-            return raw.read(4096)
+def first_lines(path: Path, count: int) -> list[bytes] | None:
+    """The first lines that are not blank, decompressed; None when there are none or the file cannot be read.
+
+    The first without its byte order mark, and each with a line feed, written or not: the last line of a file that
+    grows gets one later.
+    """
+    lines: list[bytes] = []
     try:
         with open_log(path) as stream:
-            while line := stream.readline(MAX_LINE_BYTES):
+            while len(lines) < count and (line := stream.readline(MAX_LINE_BYTES)):
                 if line.strip():
-                    return line.removeprefix(UTF8_MARK)
-            return None
+                    lines.append(line if line.endswith(b"\n") else line + b"\n")
     except (OSError, EOFError, zlib.error):
-        return None
+        pass  # damaged or not ours to read: what came before counts
+    if lines:
+        lines[0] = lines[0].removeprefix(UTF8_MARK)
+    return lines or None
+
+
+def text_lines() -> str:
+    """SQL: the lines of `$paths` as they stand, packed as `$compression` says; blank ones are null.
+
+    A line cannot hold the delimiter: JSON has no bare control characters.
+    """
+    return (
+        "read_csv($paths, auto_detect = false, header = false, columns = {'line': 'VARCHAR'}, delim = '\x01\x02', "
+        "quote = '', escape = '', strict_mode = false, compression = $compression, "
+        f"max_line_size = {MAX_LINE_BYTES}, buffer_size = {4 * MAX_LINE_BYTES})"
+    )

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import duckdb
 
+from orchestration.serving_logs.envoy_ai_gateway import envoy_ai_gateway
 from orchestration.serving_logs.files import LogFile
-from orchestration.serving_logs.litellm import insert_clean_litellm, stage_litellm
+from orchestration.serving_logs.generic_requests import generic_requests
+from orchestration.serving_logs.litellm import litellm_payloads, litellm_spend_logs
 from orchestration.serving_logs.metric_pages import stage_metric_pages
+from orchestration.serving_logs.ollama import ollama_replies
+from orchestration.serving_logs.otlp_spans import otlp_spans
+from orchestration.serving_logs.requests import RequestFormat, RequestReader
+from orchestration.serving_logs.sglang_requests import sglang_requests
 from orchestration.settings import UsageSource
 
 
@@ -26,7 +32,19 @@ class Reader:
     insert_clean: Callable[[duckdb.DuckDBPyConnection, UsageSource, list[LogFile], datetime], None] | None = None
 
 
+def _requests(format_of: Callable[[UsageSource], RequestFormat], *, only_calls: bool) -> Reader:
+    """Of a request-level log. `only_calls`: each record is a call, so that none has to be counted as passed over."""
+    reader = RequestReader(format_of)
+    return Reader(reader.stage, reader.insert_clean if only_calls else None)
+
+
 READERS = {
     "metrics": Reader(stage_metric_pages),
-    "litellm": Reader(stage_litellm, insert_clean_litellm),
+    "litellm": _requests(litellm_payloads, only_calls=True),
+    "litellm_spend_logs": _requests(litellm_spend_logs, only_calls=True),
+    "otlp_spans": _requests(otlp_spans, only_calls=False),
+    "sglang_requests": _requests(sglang_requests, only_calls=False),
+    "envoy_ai_gateway": _requests(envoy_ai_gateway, only_calls=False),
+    "ollama": _requests(ollama_replies, only_calls=False),
+    "requests": _requests(generic_requests, only_calls=True),
 }

@@ -51,16 +51,28 @@ def by_file_where_it_fails(
         by_file_where_it_fails(con, query, paths[half:], arguments)
 
 
-def finish_files(con: duckdb.DuckDBPyConnection, source: UsageSource, now: datetime) -> None:
-    """Writes `staged_files` from `staged_records`, `staged_rejects` and the files that could not be read."""
+def finish_files(
+    con: duckdb.DuckDBPyConnection, source: UsageSource, now: datetime, *, passed_over: str | None = None
+) -> None:
+    """Writes `staged_files` from `staged_records`, `staged_rejects` and the files that could not be read.
+
+    Args:
+        con: holds the staging tables.
+        source: whose files they are.
+        now: when they were read.
+        passed_over: SQL query of `file_id` and `passed_over_count`, for formats that hold more than calls.
+    """
+    passed_over_count = "null" if passed_over is None else "coalesce(passed_over.passed_over_count, 0)"
+    passed_over = passed_over or "select null as file_id where false"
     con.execute(
-        """
+        f"""
         create or replace temp table staged_files as
         with records as (
             select file_id, count(*) as record_count, min(usage_date) as first_date, max(usage_date) as last_date
             from staged_records group by file_id
         ),
-        rejects as (select file_id, sum(occurrences) as rejected_count from staged_rejects group by file_id)
+        rejects as (select file_id, sum(occurrences) as rejected_count from staged_rejects group by file_id),
+        passed_over as ({passed_over})
         select
             files.file_id, ? as source_name, ? as kind, files.file_path, files.size_bytes, files.modified_at,
             records.first_date as first_usage_date, records.last_date as last_usage_date,
@@ -68,11 +80,13 @@ def finish_files(con: duckdb.DuckDBPyConnection, source: UsageSource, now: datet
             cast(coalesce(rejects.rejected_count, 0) as bigint) as rejected_count,
             case when failed.file_path is null then 'loaded' when failed.is_partial then 'partial' else 'refused' end
                 as status,
-            failed.reason as message, cast(? as timestamptz) as loaded_at
+            failed.reason as message, cast(? as timestamptz) as loaded_at,
+            cast({passed_over_count} as bigint) as passed_over_count
         from input_files as files
         left join records on files.file_id = records.file_id
         left join rejects on files.file_id = rejects.file_id
         left join failed_files as failed on files.file_path = failed.file_path
+        left join passed_over on files.file_id = passed_over.file_id
         """,
         [source.name, source.kind, now],
     )

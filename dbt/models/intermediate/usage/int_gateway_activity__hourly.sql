@@ -15,7 +15,7 @@ with requests as (
     -- A call that failed moved no token; one without an end, or with an end before its start, has no length.
     where token_source <> 'failed' and completed_at > started_at
     {%- if is_incremental() %}
-        -- A call lasts at most a day (MAX_CALL_DAYS in serving_logs/litellm.py): one that began earlier
+        -- A call lasts at most a day (MAX_CALL_DAYS in serving_logs/requests.py): one that began earlier
         -- has ended before the window.
         and started_at >= {{ window_start_at(24) }}
     {%- endif %}
