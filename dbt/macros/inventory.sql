@@ -17,6 +17,11 @@ cluster's pods; the page of one node's exporter) that shows something else.
     {{ json_text("labels", "'$.\"" ~ name ~ "\"'") }}
 {%- endmacro %}
 
+{#- A label by a name that is a column. -#}
+{% macro label_of(labels, key) -%}
+    {{ json_text(labels, "'$.\"' || " ~ key ~ " || '\"'") }}
+{%- endmacro %}
+
 {#- Rows of `pair_key` and `pair_value`, with `columns`, one per pair of a JSON object of texts, for each row of `relation`. -#}
 {% macro json_pairs(relation, object, columns) -%}
     {{ return(adapter.dispatch("json_pairs")(relation, object, columns)) }}
@@ -49,6 +54,11 @@ cluster's pods; the page of one node's exporter) that shows something else.
 {#- What follows the last slash. -#}
 {% macro last_segment(path) -%}
     reverse({{ dbt.split_part("reverse(" ~ path ~ ")", "'/'", 1) }})
+{%- endmacro %}
+
+{#- What stands between the last two slashes; empty where there are none. -#}
+{% macro parent_segment(path) -%}
+    reverse({{ dbt.split_part("reverse(" ~ path ~ ")", "'/'", 2) }})
 {%- endmacro %}
 
 {#-

@@ -47,8 +47,8 @@ coverage as (
 
 ),
 
--- A day is observed in a region when every source that ever showed a node of it covers the day: without one of
--- them its nodes would be missing.
+-- A day is observed in a region when every source that ever showed a node of it covers the day: without one
+-- of them its nodes would be missing.
 places as (
 
     select distinct
@@ -155,7 +155,8 @@ observed as (
         cast(
             sum(
                 case
-                    when purchase_option = 'reserved_capacity' then {{ gpu_hours("gpu_count * held_seconds") }}
+                    when purchase_option = 'reserved_capacity'
+                        then {{ gpu_hours("gpu_count * held_seconds") }}
                     else 0
                 end
             ) as decimal(28, 6)

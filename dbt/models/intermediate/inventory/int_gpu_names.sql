@@ -34,8 +34,10 @@ spelled as (
 
     select
         vocabulary,
-        case when vocabulary = 'driver' then replace(replace(raw_value, ' ', '-'), 'NVIDIA-', '') else raw_value end
-            as gpu_name,
+        case
+            when vocabulary = 'driver' then replace(replace(raw_value, ' ', '-'), 'NVIDIA-', '')
+            else raw_value
+        end as gpu_name,
         gpu_model
     from named
 

@@ -17,8 +17,8 @@ names as (
 
 ),
 
--- May multiply rows: the longest pattern counts, of equals the first in the ledger. A pattern that is longer than
--- the name itself fits it only by stars.
+-- May multiply rows: the name itself counts before a pattern, the longest before others, of equals the first
+-- in the ledger.
 fitting as (
 
     select

@@ -75,7 +75,8 @@ labelled as (
         {{ label_text("cloud.google.com/gke-accelerator") }} as gke_accelerator,
         {{ dbt.safe_cast(label_text("cloud.google.com/gke-accelerator-count"), "integer") }} as gke_gpu_count,
         {{ label_text("karpenter.k8s.aws/instance-gpu-name") }} as karpenter_gpu_name,
-        {{ dbt.safe_cast(label_text("karpenter.k8s.aws/instance-gpu-count"), "integer") }} as karpenter_gpu_count
+        {{ dbt.safe_cast(label_text("karpenter.k8s.aws/instance-gpu-count"), "integer") }}
+            as karpenter_gpu_count
     from observed
     left join prefixes
         on left(observed.provider_id, length(prefixes.provider_id_prefix)) = prefixes.provider_id_prefix
@@ -99,7 +100,7 @@ typed as (
                     || labelled.gke_accelerator
             else labelled.machine_type
         end as instance_type,
-        -- NVIDIA-A100-SXM4-40GB-MIG-1g.5gb-SHARED: the driver's name, MIG of one size on all GPUs, time-slicing.
+        -- NVIDIA-A100-SXM4-40GB-MIG-1g.5gb-SHARED: the driver's name, MIG alike on all GPUs, and shares.
         replace(
             {{ dbt.split_part("replace(labelled.gpu_product, '-SHARED', '')", "'-MIG-'", 1) }}, 'NVIDIA-', ''
         ) as product_name,
@@ -183,11 +184,11 @@ options as (
     from labelled
     inner join purchase_options
         on
-            {{ json_text("labelled.labels", "'$.\"' || purchase_options.label_key || '\"'") }}
+            {{ label_of("labelled.labels", "purchase_options.label_key") }}
             = purchase_options.label_value
             or (
                 purchase_options.label_value = '*'
-                and {{ json_text("labelled.labels", "'$.\"' || purchase_options.label_key || '\"'") }} is not null
+                and {{ label_of("labelled.labels", "purchase_options.label_key") }} is not null
             )
 
 ),
@@ -218,7 +219,9 @@ final as (
             ) as decimal(18, 6)
         ) as gpu_count,
         coalesce(capacities.device_count, 0) > 0
-        or coalesce(described.gpu_product, described.gke_accelerator, described.karpenter_gpu_name) is not null
+        or described.gpu_product is not null
+        or described.gke_accelerator is not null
+        or described.karpenter_gpu_name is not null
         or described.type_gpu_count is not null as has_gpus,
         described.mig_profile,
         described.is_shared,

@@ -40,7 +40,7 @@ fitting as (
             and {{ fits_pattern("pods.pod_name", "selectors.name_match") }}
             and (
                 selectors.label_key is null
-                or {{ json_text("pods.labels", "'$.\"' || selectors.label_key || '\"'") }} = selectors.label_value
+                or {{ label_of("pods.labels", "selectors.label_key") }} = selectors.label_value
             )
     group by
         pods.source_name,

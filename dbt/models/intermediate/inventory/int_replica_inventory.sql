@@ -56,16 +56,16 @@ pods as (
 
 ),
 
--- What is known of a node holds for all its life: its first state from the beginning, its last to the end. Lists
--- of nodes and of pods are taken at different instants, and a pod never outlives its node.
+-- What is known of a node holds for all its life: its first state from the beginning, its last to the end.
+-- Lists of nodes and of pods are taken at different instants, and a pod never outlives its node.
 node_states as (
 
     select
         *,
         min(valid_from_at) over (partition by cluster, node_uid) as lived_from_at,
         case
-            when count(*) over (partition by cluster, node_uid)
-                = count(valid_to_at) over (partition by cluster, node_uid)
+            when
+                max(case when valid_to_at is null then 1 else 0 end) over (partition by cluster, node_uid) = 0
                 then max(valid_to_at) over (partition by cluster, node_uid)
         end as lived_to_at,
         case
@@ -89,7 +89,9 @@ hosts as (
             partition by pods.source_name, pods.object_id, pods.first_seen_at
             order by
                 case when node_states.lived_from_at <= pods.first_seen_at then 0 else 1 end asc,
-                case when node_states.lived_from_at <= pods.first_seen_at then node_states.lived_from_at end desc,
+                case
+                    when node_states.lived_from_at <= pods.first_seen_at then node_states.lived_from_at
+                end desc,
                 node_states.lived_from_at asc,
                 node_states.node_uid asc
         ) as host_rank
@@ -98,8 +100,8 @@ hosts as (
         on
             pods.cluster = node_states.cluster
             and pods.node_name = node_states.node_name
-            and (pods.valid_to_at is null or node_states.lived_from_at < pods.valid_to_at)
-            and (node_states.lived_to_at is null or node_states.lived_to_at > pods.valid_from_at)
+            and (pods.valid_to_at is null or pods.valid_to_at > node_states.lived_from_at)
+            and (node_states.lived_to_at is null or pods.valid_from_at < node_states.lived_to_at)
 
 ),
 
@@ -140,9 +142,9 @@ placed as (
             and (
                 pods.valid_to_at is null
                 or node_states.state_from_at is null
-                or node_states.state_from_at < pods.valid_to_at
+                or pods.valid_to_at > node_states.state_from_at
             )
-            and (node_states.state_to_at is null or node_states.state_to_at > pods.valid_from_at)
+            and (node_states.state_to_at is null or pods.valid_from_at < node_states.state_to_at)
 
 ),
 
@@ -163,8 +165,8 @@ held_gpus as (
             inventory_sources.source_name = gpu_intervals.source_name
             and placed.namespace = gpu_intervals.namespace
             and placed.pod_name = gpu_intervals.pod_name
-            and gpu_intervals.last_seen_at >= placed.part_from_at
-            and (placed.part_to_at is null or gpu_intervals.first_seen_at < placed.part_to_at)
+            and placed.part_from_at <= gpu_intervals.last_seen_at
+            and (placed.part_to_at is null or placed.part_to_at > gpu_intervals.first_seen_at)
     left join gpu_names
         on replace(replace(gpu_intervals.gpu_name_raw, ' ', '-'), 'NVIDIA-', '') = gpu_names.gpu_name
     group by placed.source_name, placed.object_id, placed.part_from_at

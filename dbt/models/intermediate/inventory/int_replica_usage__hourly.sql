@@ -1,5 +1,5 @@
--- Which pod a replica of the metrics was. Its key is a folder or an address: a pod's uid, namespace and name, its
--- name, or what stands for its address, at the time.
+-- Which pod a replica of the metrics was. Its key is a folder or an address: a pod's uid, namespace and name,
+-- its name, or what stands for its address, at the time.
 with increases as (
 
     select * from {{ ref("int_counter_increases__hourly") }}
@@ -25,8 +25,7 @@ replica_keys as (
         source_name,
         replica_key,
         {{ last_segment("replica_key") }} as folder,
-        {{ last_segment("left(replica_key, length(replica_key) - length(" ~ last_segment("replica_key") ~ ") - 1)") }}
-            as parent_folder,
+        {{ parent_segment("replica_key") }} as parent_folder,
         {{ dbt.split_part(last_segment("replica_key"), "':'", 1) }} as host
     from increases
 
@@ -67,14 +66,14 @@ spelled as (
 
 ),
 
--- Multiplies rows on purpose: a pod has one row per way of naming it, the surest first. A log folder of Kubernetes
--- is named <namespace>_<pod>_<uid>.
+-- Multiplies rows on purpose: a pod has one row per way of naming it, the surest first. A log folder of
+-- Kubernetes is named <namespace>_<pod>_<uid>.
 pod_keys as (
 
     select
         replicas.*,
         1 as key_rank,
-        pod_uid as pod_key
+        replicas.pod_uid as pod_key
     from replicas
 
     union all
@@ -82,7 +81,7 @@ pod_keys as (
     select
         replicas.*,
         1 as key_rank,
-        namespace || '_' || pod_name || '_' || pod_uid as pod_key
+        replicas.namespace || '_' || replicas.pod_name || '_' || replicas.pod_uid as pod_key
     from replicas
 
     union all
@@ -90,7 +89,7 @@ pod_keys as (
     select
         replicas.*,
         2 as key_rank,
-        namespace || '/' || pod_name as pod_key
+        replicas.namespace || '/' || replicas.pod_name as pod_key
     from replicas
 
     union all
@@ -98,7 +97,7 @@ pod_keys as (
     select
         replicas.*,
         3 as key_rank,
-        pod_name as pod_key
+        replicas.pod_name as pod_key
     from replicas
 
     union all
@@ -106,9 +105,9 @@ pod_keys as (
     select
         replicas.*,
         4 as key_rank,
-        cast(pod_ip_digest as {{ dbt.type_string() }}) as pod_key
+        cast(replicas.pod_ip_digest as {{ dbt.type_string() }}) as pod_key
     from replicas
-    where pod_ip_digest is not null
+    where replicas.pod_ip_digest is not null
 
 ),
 
@@ -145,11 +144,19 @@ ranked as (
         candidates.key_rank,
         -- Of two pods of one name in an hour, as after a restart, the later one.
         row_number() over (
-            partition by increases.source_name, increases.replica_key, increases.model_name, increases.usage_hour_at
+            partition by
+                increases.source_name,
+                increases.replica_key,
+                increases.model_name,
+                increases.usage_hour_at
             order by candidates.key_rank asc, candidates.valid_from_at desc, candidates.pod_uid asc
         ) as candidate_rank,
         min(candidates.key_rank) over (
-            partition by increases.source_name, increases.replica_key, increases.model_name, increases.usage_hour_at
+            partition by
+                increases.source_name,
+                increases.replica_key,
+                increases.model_name,
+                increases.usage_hour_at
         ) as best_key_rank
     from increases
     inner join candidates
@@ -157,7 +164,16 @@ ranked as (
             increases.source_name = candidates.source_name
             and increases.replica_key = candidates.replica_key
             and candidates.valid_from_at < {{ plus_hours("increases.usage_hour_at", 1) }}
-            and (candidates.valid_to_at is null or candidates.valid_to_at > increases.usage_hour_at)
+            and (candidates.valid_to_at is null or increases.usage_hour_at < candidates.valid_to_at)
+
+),
+
+best as (
+
+    select
+        *,
+        case when key_rank = best_key_rank then cluster || '/' || namespace || '/' || pod_name end as best_pod
+    from ranked
 
 ),
 
@@ -166,12 +182,10 @@ judged as (
 
     select
         *,
-        min(case when key_rank = best_key_rank then cluster || '/' || namespace || '/' || pod_name end) over (
-            partition by source_name, replica_key, model_name, usage_hour_at
-        ) <> max(case when key_rank = best_key_rank then cluster || '/' || namespace || '/' || pod_name end) over (
-            partition by source_name, replica_key, model_name, usage_hour_at
-        ) as is_ambiguous
-    from ranked
+        min(best_pod) over (partition by source_name, replica_key, model_name, usage_hour_at)
+        <> max(best_pod) over (partition by source_name, replica_key, model_name, usage_hour_at)
+            as is_ambiguous
+    from best
 
 ),
 

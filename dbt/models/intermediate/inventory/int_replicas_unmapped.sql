@@ -10,6 +10,12 @@ selectors as (
 
 ),
 
+stated as (
+
+    select count(*) as selector_count from selectors
+
+),
+
 snapshots as (
 
     select * from {{ ref("stg_inventory__snapshots") }}
@@ -48,13 +54,14 @@ judged as (
             when
                 usage_hours.pod_uid is not null
                 and usage_hours.claimed_deployment is null
-                and exists (select 1 from selectors)
+                and stated.selector_count > 0
                 then 'no_deployment'
             when usage_hours.claimed_deployment <> usage_hours.routed_deployment then 'other_deployment'
         end as reason
     from usage_hours
     inner join run on usage_hours.usage_hour_at < run.as_of_end_at
     cross join coverage
+    cross join stated
     left join selectors on usage_hours.routed_deployment = selectors.deployment
 
 ),

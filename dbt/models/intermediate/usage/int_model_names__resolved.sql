@@ -1,6 +1,6 @@
--- Every model name that a usage source was seen to use, and what the ledger (section models) says it means: the
--- model, and the LoRA adapter where the name is that of one. Engines count adapters under their model; only the
--- name in a gateway's log tells them apart.
+-- Every model name that a usage source was seen to use, and what the ledger (section models) says it
+-- means: the model, and the LoRA adapter where the name is that of one. Engines count adapters under their
+-- model; only the name in a gateway's log tells them apart.
 with model_names as (
 
     select * from {{ ref("stg_ledger__model_names") }}

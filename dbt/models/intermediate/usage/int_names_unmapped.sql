@@ -58,7 +58,7 @@ named as (
             increases.source_name = models.source_name
             and increases.model_name = models.model_raw
             and models.model_group = ''
-    where exists (select 1 from model_names)
+    where (select count(*) from model_names) > 0
 
     union all
 
@@ -68,15 +68,16 @@ named as (
         coalesce(nullif(gateway_usage.model, ''), gateway_usage.model_group) as name,
         gateway_usage.usage_hour_at,
         gateway_usage.call_count as request_count,
-        gateway_usage.input_tokens + coalesce(gateway_usage.cached_input_tokens, 0) + gateway_usage.output_tokens
-            as total_tokens
+        gateway_usage.input_tokens
+        + coalesce(gateway_usage.cached_input_tokens, 0)
+        + gateway_usage.output_tokens as total_tokens
     from gateway_usage
     inner join models
         on
             gateway_usage.source_name = models.source_name
             and gateway_usage.model_group = models.model_group
             and gateway_usage.model = models.model_raw
-    where exists (select 1 from model_names)
+    where (select count(*) from model_names) > 0
 
     union all
 
@@ -86,15 +87,16 @@ named as (
         gateway_usage.tenant as name,
         gateway_usage.usage_hour_at,
         gateway_usage.call_count as request_count,
-        gateway_usage.input_tokens + coalesce(gateway_usage.cached_input_tokens, 0) + gateway_usage.output_tokens
-            as total_tokens
+        gateway_usage.input_tokens
+        + coalesce(gateway_usage.cached_input_tokens, 0)
+        + gateway_usage.output_tokens as total_tokens
     from gateway_usage
     inner join tenants
         on
             gateway_usage.source_name = tenants.source_name
             and gateway_usage.tenant = tenants.tenant_raw
             and gateway_usage.model_group = tenants.model_group
-    where exists (select 1 from ledger_tenants)
+    where (select count(*) from ledger_tenants) > 0
 
 ),
 

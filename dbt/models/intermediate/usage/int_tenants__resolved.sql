@@ -1,5 +1,5 @@
--- Who a tenant of the logs is. A tenant that no pattern of the ledger fits keeps its own name; where a log names
--- no tenant, the public model name may tell.
+-- Who a tenant of the logs is. A tenant that no pattern of the ledger fits keeps its own name; where a log
+-- names no tenant, the public model name may tell.
 with tenants as (
 
     select * from {{ ref("stg_ledger__tenants") }}
@@ -22,8 +22,8 @@ names as (
 
 ),
 
--- May multiply rows: the name itself fits before a pattern, a longer pattern before a shorter one, of equals the
--- first in the ledger.
+-- May multiply rows: the name itself fits before a pattern, a longer pattern before a shorter one, of equals
+-- the first in the ledger.
 fitting as (
 
     select

@@ -1,5 +1,5 @@
--- The model and adapter of each name pair in the logs and metrics. The served name says it before the public one;
--- where the ledger knows neither, the model is that of the deployment that the usage goes to.
+-- The model and adapter of each name pair in the logs and metrics. The served name says it before the public
+-- one; where the ledger knows neither, the model is that of the deployment that the usage goes to.
 with routes as (
 
     select * from {{ ref("int_usage_routes__resolved") }}
@@ -37,7 +37,11 @@ final as (
         routes.model as model_raw,
         routes.deployment,
         coalesce(
-            served.model, called.model, deployed.model, nullif(routes.model, ''), nullif(routes.model_group, ''),
+            served.model,
+            called.model,
+            deployed.model,
+            nullif(routes.model, ''),
+            nullif(routes.model_group, ''),
             'unknown'
         ) as model,
         coalesce(served.adapter, called.adapter) as adapter,
