@@ -89,6 +89,15 @@ USAGE_RULES = (
     Rule("span_days", 0, 400, "spans {span_days:.0f} days: its clock or time unit is wrong"),
 )
 
+INVENTORY_RULES = (
+    Rule(
+        "rejected_share",
+        None,
+        MAX_REJECTED_SHARE,
+        "has {rejected_count:.0f} unusable entries beside {record_count:.0f} good ones ({top_reason})",
+    ),
+)
+
 
 def check_batch(frame: "pd.DataFrame", rules: tuple[Rule, ...]) -> list[str]:
     """Returns the failed rules of a batch as sentences; empty when it passes.

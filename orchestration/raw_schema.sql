@@ -201,6 +201,74 @@ create table if not exists raw.engine_log_windows (
     prefix_cache_hit_ratio double
 );
 
+-- One row per snapshot of a cluster that was read: a list of nodes or pods by kubectl, or a page of the DCGM exporter.
+create table if not exists raw.inventory_snapshots (
+    file_id varchar primary key,               -- digest of source, scope, instant and content
+    source_name varchar not null,              -- name in ledger.yaml, inventory section
+    kind varchar not null,                     -- kubernetes_nodes | kubernetes_pods | dcgm
+    scope varchar not null,                    -- what the snapshot speaks of: empty for all of the source, else folder of the page
+    observed_at timestamptz not null,          -- from the file name, else when the file was written
+    observed_date date not null,               -- UTC day of observed_at
+    file_path varchar not null,
+    size_bytes bigint not null,
+    modified_at timestamptz not null,
+    fields_digest varchar not null,            -- of the fields that were read: a snapshot is read again for others
+    record_count bigint not null,
+    rejected_count bigint not null,
+    skipped_count bigint not null,             -- pods that hold no GPU: ended, not placed, without a request
+    status varchar not null,                   -- loaded | refused: half a list would end what stands in the other half
+    message varchar,
+    loaded_at timestamptz not null
+);
+
+-- One row per node and snapshot. Allow-listed labels only; no address, no annotation.
+create table if not exists raw.inventory_nodes (
+    source_name varchar not null,
+    file_id varchar not null,
+    scope varchar not null,
+    observed_at timestamptz not null,
+    node_name varchar not null,
+    node_uid varchar not null,
+    provider_id varchar,                       -- spec.providerID, e.g. aws:///us-east-1a/i-0abc
+    created_at timestamptz,
+    labels varchar not null,                   -- JSON object
+    gpu_capacity varchar not null              -- JSON object, resource to count: {"nvidia.com/gpu":"8"}
+);
+
+-- One row per scheduled pod that may hold a GPU, and snapshot. Allow-listed labels only; no environment, no image, no address.
+create table if not exists raw.inventory_pods (
+    source_name varchar not null,
+    file_id varchar not null,
+    scope varchar not null,
+    observed_at timestamptz not null,
+    namespace varchar not null,
+    pod_name varchar not null,
+    pod_uid varchar not null,
+    node_name varchar not null,
+    created_at timestamptz,
+    started_at timestamptz,
+    owner_kind varchar,
+    owner_name varchar,
+    pod_ip_digest uuid,                        -- null for pods in the network of their host, which share its address
+    labels varchar not null,                   -- JSON object
+    gpu_requests varchar not null,             -- JSON object, resource to count; empty: none requested this way
+    has_resource_claims boolean not null       -- devices by dynamic resource allocation: their number is not stated here
+);
+
+-- One row per GPU or MIG instance, the pod that holds it, and snapshot of its exporter.
+create table if not exists raw.inventory_gpus (
+    source_name varchar not null,
+    file_id varchar not null,
+    scope varchar not null,
+    observed_at timestamptz not null,
+    gpu_uuid varchar not null,
+    gpu_instance varchar,                      -- GPU_I_ID; null for a whole GPU
+    mig_profile varchar,                       -- GPU_I_PROFILE, e.g. 4g.40gb
+    gpu_name_raw varchar,                      -- modelName
+    namespace varchar,
+    pod_name varchar                           -- null: no pod holds it
+);
+
 -- ledger.yaml, written whole at each run.
 create table if not exists raw.ledger_deployments (
     allocation_id varchar primary key,         -- <deployment>#<position in ledger.yaml>
@@ -245,6 +313,41 @@ create table if not exists raw.ledger_usage_routes (
 );
 -- For warehouses made before the column was; the table is written whole at each run.
 alter table raw.ledger_usage_routes add column if not exists role varchar;
+
+create table if not exists raw.ledger_inventory_sources (
+    source_name varchar primary key,
+    kind varchar not null,
+    cluster varchar not null,
+    provider varchar,                          -- of nodes that do not say it themselves
+    region varchar
+);
+
+-- One row per label of a selector of pods (fleet[].pods), one row without label where it has none: all have to fit.
+create table if not exists raw.ledger_deployment_pods (
+    selector_id varchar not null,              -- <deployment>#<position in ledger.yaml>
+    deployment varchar not null,
+    cluster varchar,                           -- null: any
+    namespace_match varchar not null,          -- * stands for any characters
+    name_match varchar not null,
+    label_key varchar,
+    label_value varchar
+);
+
+create table if not exists raw.ledger_model_names (
+    raw_name varchar primary key,              -- as logs and metrics spell it
+    model varchar not null,
+    adapter varchar                            -- LoRA adapter that the name means; null: the model itself
+);
+
+create table if not exists raw.ledger_tenants (
+    position integer not null,                 -- in ledger.yaml: of equal fits the first counts
+    match_on varchar not null,                 -- tenant | model_group | namespace
+    pattern varchar not null,                  -- * stands for any characters; an e-mail address as its digest
+    tenant varchar not null,
+    team varchar,
+    cost_center varchar,
+    primary key (match_on, pattern)
+);
 
 -- Which price sources the ledger asks for, so that a source never reached is still listed; and the exchange rates, where
 -- one of them needs them.

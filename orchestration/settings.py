@@ -5,6 +5,7 @@ file, the line, the path of the field (`fleet[1].pricing.commitment`) and the re
 """
 
 import difflib
+import hashlib
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from orchestration.inventory_kinds import INVENTORY_KINDS
 from orchestration.usage_kinds import USAGE_KIND_ALIASES, USAGE_KINDS, Role
 from scrapers.prices.base import KeyUse, SourceOptions
 from scrapers.prices.registry import PRICE_SOURCES
@@ -161,6 +163,51 @@ class PricingSection(_Section):
         return self
 
 
+_POD_PATTERN = re.compile(r"^[a-z0-9*]([a-z0-9.*-]{0,251}[a-z0-9*])?$")
+_LABEL_KEY = re.compile(r"^([a-z0-9][a-z0-9.-]*/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
+
+
+def _pod_pattern(value: object) -> object:
+    if isinstance(value, str) and not _POD_PATTERN.match(value):
+        raise ValueError("use lower-case letters, digits and . - as Kubernetes does, and * for any characters")
+    return value
+
+
+def _label_key(value: object) -> object:
+    if isinstance(value, str) and not _LABEL_KEY.match(value):
+        raise ValueError("is no label of Kubernetes; write a key such as app or app.kubernetes.io/name")
+    return value
+
+
+PodPattern = Annotated[str, BeforeValidator(_pod_pattern)]
+LabelKey = Annotated[str, BeforeValidator(_label_key)]
+
+
+class PodSelector(_Section):
+    """`fleet[].pods`: which pods of a cluster run the deployment; "llm/chat-*" is short for namespace and name."""
+
+    cluster: Name | None = None
+    namespace: PodPattern = "*"
+    name: PodPattern = "*"
+    labels: dict[LabelKey, Annotated[str, Field(max_length=63)]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_short(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            namespace, slash, name = value.partition("/")
+            if not slash:
+                raise ValueError("write namespace/name, such as llm/chat-*, or a map of namespace, name and labels")
+            return {"namespace": namespace, "name": name}
+        return value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.labels and not (self.namespace + self.name).strip("*"):
+            raise ValueError("claims every pod; name a namespace, a pod or a label")
+        return self
+
+
 class FleetEntry(_Section):
     """`fleet[]`: instances of one deployment bought one way, from an instant to another (exclusive, UTC)."""
 
@@ -172,6 +219,7 @@ class FleetEntry(_Section):
     replicas: int = Field(strict=True, ge=1, le=100_000)
     gpus_per_replica: Decimal | None = Field(default=None, gt=0, le=1024)
     pricing: PricingSection
+    pods: PodSelector | None = None
     from_: UtcInstant = Field(alias="from")
     to: UtcInstant | None = None
 
@@ -371,6 +419,94 @@ class UsageSource(_Section):
         return {"*": self.deployment} if self.deployment is not None else dict(self.deployments)
 
 
+class InventorySource(_Section):
+    """`inventory[]`: snapshots of what runs in a cluster: its nodes, its pods, or the GPUs that pods hold.
+
+    `provider` and `region` are for nodes that do not say where they stand (no providerID, no topology label).
+    """
+
+    name: Name
+    kind: str
+    path: str
+    cluster: Name = "default"
+    provider: Name | None = None
+    region: Name | None = None
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in INVENTORY_KINDS:
+            known = ", ".join(INVENTORY_KINDS)
+            raise ValueError(f"no inventory source of kind {kind!r}{_suggest(kind, INVENTORY_KINDS)}; known: {known}")
+        return kind
+
+    @field_validator("path")
+    @classmethod
+    def _names_files(cls, path: str) -> str:
+        if problem := _path_problem(path):
+            raise ValueError(f"path {path!r} {problem}")
+        return path
+
+
+# As logs and metrics spell it: `serving_logs.fields.clean` keeps as many characters.
+RawName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class ModelEntry(_Section):
+    """`models[]`: the names under which one model is served and called, and the LoRA adapters on it."""
+
+    name: RawName
+    aliases: tuple[RawName, ...] = ()
+    adapters: dict[RawName, Name] = Field(default_factory=dict)
+
+    def names(self) -> dict[str, str | None]:
+        """Name as logs and metrics spell it -> adapter that it means, None for the model itself."""
+        return {self.name: None, **dict.fromkeys(self.aliases), **self.adapters}
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _tenant_pattern(value: object) -> object:
+    """An e-mail address is kept as the digest that stands for it in the logs (`serving_logs.fields.tenant`)."""
+    if isinstance(value, str) and "@" in value:
+        if "*" in value:
+            raise ValueError("addresses are kept as digests, which no pattern fits; write each address, or its digest")
+        return "sha256:" + hashlib.sha256(value.encode()).hexdigest()[:16]
+    return value
+
+
+TenantPattern = Annotated[RawName, BeforeValidator(_tenant_pattern)]
+CostWord = Annotated[
+    str, BeforeValidator(_as_text), Field(min_length=1, max_length=100, pattern=r"^[^@\x00-\x1f\x7f]+$")
+]
+
+
+class TenantEntry(_Section):
+    """`tenants[]`: who a tenant of the logs is, and who pays. In patterns `*` stands for any characters.
+
+    `match` is compared with the tenant as the logs spell it (team, key alias); `model_groups` where the log names no
+    tenant; `namespaces` with the pods of `inventory`. The tenant's own name always fits.
+    """
+
+    tenant: Name
+    team: CostWord | None = None
+    cost_center: CostWord | None = None
+    match: tuple[TenantPattern, ...] = ()
+    model_groups: tuple[RawName, ...] = ()
+    namespaces: tuple[PodPattern, ...] = ()
+
+    def patterns(self) -> list[tuple[str, str]]:
+        """What is compared (tenant, model_group, namespace), and with which pattern."""
+        own = () if self.tenant in self.match else (self.tenant,)
+        return [
+            *(("tenant", pattern) for pattern in (*own, *self.match)),
+            *(("model_group", pattern) for pattern in self.model_groups),
+            *(("namespace", pattern) for pattern in self.namespaces),
+        ]
+
+
 class Ledger(_Section):
     """The whole of `ledger.yaml`."""
 
@@ -378,6 +514,9 @@ class Ledger(_Section):
     fleet: tuple[FleetEntry, ...] = ()
     commitments: tuple[Commitment, ...] = ()
     usage: tuple[UsageSource, ...] = ()
+    inventory: tuple[InventorySource, ...] = ()
+    models: tuple[ModelEntry, ...] = ()
+    tenants: tuple[TenantEntry, ...] = ()
 
     SAME_WITHIN_DEPLOYMENT: ClassVar = ("model", "provider", "region", "instance_type", "gpus_per_replica")
 
@@ -427,6 +566,48 @@ class Ledger(_Section):
                 for name in source.routes().values()
                 if name not in first
             ]
+        return problems + self._inventory_problems() + self._name_problems()
+
+    def _inventory_problems(self) -> list[tuple[tuple[str | int, ...], str]]:
+        problems = _repeated(("inventory", "name"), [source.name for source in self.inventory])
+        problems += [
+            (where, f"{what}: its pods would count twice")
+            for where, what in _repeated(("inventory", "path"), [source.path for source in self.inventory])
+        ]
+        usage_names = {source.name for source in self.usage}
+        problems += [
+            (("inventory", index, "name"), f"{source.name!r} is the name of a usage source; give it one of its own")
+            for index, source in enumerate(self.inventory)
+            if source.name in usage_names
+        ]
+        clusters = {source.cluster for source in self.inventory}
+        problems += [
+            (("fleet", index, "pods", "cluster"), f"no cluster {wanted!r} in inventory{_suggest(wanted, clusters)}")
+            for index, entry in enumerate(self.fleet)
+            if entry.pods is not None and (wanted := entry.pods.cluster) is not None and wanted not in clusters
+        ]
+        return problems
+
+    def _name_problems(self) -> list[tuple[tuple[str | int, ...], str]]:
+        """A name that means two things would be resolved by chance."""
+        problems: list[tuple[tuple[str | int, ...], str]] = []
+        models: dict[str, str] = {}
+        for index, model in enumerate(self.models):
+            written = [model.name, *model.aliases, *model.adapters]
+            problems += [
+                (("models", index), f"{name!r} is used twice: for {models.get(name, model.name)!r} already")
+                for position, name in enumerate(written)
+                if name in models or name in written[:position]
+            ]
+            models |= dict.fromkeys(written, model.name)
+        tenants: dict[tuple[str, str], str] = {}
+        for index, tenant in enumerate(self.tenants):
+            problems += [
+                (("tenants", index), f"{what} {pattern!r} is that of tenant {tenants[what, pattern]!r} already")
+                for what, pattern in tenant.patterns()
+                if (what, pattern) in tenants
+            ]
+            tenants = dict.fromkeys(tenant.patterns(), tenant.tenant) | tenants
         return problems
 
 
@@ -654,6 +835,10 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
                 "pricing": PricingSection,
                 "commitments": Commitment,
                 "usage": UsageSource,
+                "pods": PodSelector,
+                "inventory": InventorySource,
+                "models": ModelEntry,
+                "tenants": TenantEntry,
             }.get(step)
     return [] if section is None else [field.alias or name for name, field in section.model_fields.items()]
 

@@ -24,7 +24,17 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from orchestration.expectations import PRICE_RULES, RATE_RULES, USAGE_RULES, Rule, check_batch, failing_rows
+from orchestration.expectations import (
+    INVENTORY_RULES,
+    PRICE_RULES,
+    RATE_RULES,
+    USAGE_RULES,
+    Rule,
+    check_batch,
+    failing_rows,
+)
+from orchestration.inventory_files import KnownSnapshot, discover_snapshots, fields_digest, stage_snapshots
+from orchestration.inventory_kinds import INVENTORY_KINDS
 from orchestration.price_versions import (
     RecordChanges,
     convert_snapshot_rows,
@@ -35,7 +45,7 @@ from orchestration.price_versions import (
 from orchestration.seeds import ANY_CURRENCY, REPORTING_CURRENCY
 from orchestration.serving_logs.files import Discovery, KnownFile, LogFile, UnreadableFile, discover
 from orchestration.serving_logs.registry import READERS
-from orchestration.settings import Settings, UsageSource
+from orchestration.settings import InventorySource, Ledger, Settings, UsageSource
 from orchestration.usage_kinds import USAGE_KINDS
 from scrapers.errors import DamagedLandingError
 from scrapers.fx.ecb import ParsedRates
@@ -740,7 +750,10 @@ def _gate_usage(con: duckdb.DuckDBPyConnection, source: UsageSource) -> tuple[li
 
 
 def _replace_unreadable(
-    con: duckdb.DuckDBPyConnection, source: UsageSource, files: Sequence[UnreadableFile], now: datetime
+    con: duckdb.DuckDBPyConnection,
+    source: UsageSource | InventorySource,
+    files: Sequence[UnreadableFile],
+    now: datetime,
 ) -> None:
     con.execute("delete from raw.rejected_records where source = ? and batch_id = 'unreadable'", [source.name])
     for file in files:
@@ -750,14 +763,149 @@ def _replace_unreadable(
         )
 
 
+# --- inventory ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryResult:
+    """What one inventory source brought in this run: as `UsageResult`, by snapshots."""
+
+    snapshot_count: int
+    unchanged_snapshot_count: int
+    record_count: int
+    rejected_count: int
+    refused_snapshot_count: int
+    failures: list[str]
+    problems: list[str]
+
+
+def load_inventory(
+    con: duckdb.DuckDBPyConnection, source: InventorySource, settings: Settings, *, now: datetime
+) -> InventoryResult:
+    """Reads the new and changed snapshots of one inventory source; a snapshot is in as a whole or not at all.
+
+    A snapshot of an instant that the same file gave before replaces what that one said.
+    """
+    fields = fields_digest(settings.ledger)
+    known = {
+        row[0]: KnownSnapshot(*row[1:])
+        for row in con.execute(
+            "select file_path, size_bytes, modified_at from raw.inventory_snapshots "
+            "where source_name = ? and kind = ? and fields_digest = ? and status = 'loaded'",
+            [source.name, source.kind, fields],
+        ).fetchall()
+    }
+    found = discover_snapshots(source, settings, known, now=now)
+    failures: list[str] = []
+    totals: tuple[Any, ...] = (0, 0, 0)
+    problems = [f"{source.name}: {file.path} was not read: {file.reason}" for file in found.unreadable]
+    if found.changed:
+        stage_snapshots(con, source, settings.ledger, found.changed, now)
+        failures, refused = _gate_inventory(con, source)
+        con.execute(
+            "update staged_snapshots set status = 'refused', message = 'gate' where list_contains(?, file_id)",
+            [refused],
+        )
+        with _transaction(con):
+            _replace_snapshots(con, source, now)
+        totals = con.execute(
+            "select coalesce(sum(record_count) filter (status = 'loaded'), 0), sum(rejected_count), "
+            "count(*) filter (status = 'refused') from staged_snapshots"
+        ).fetchone() or (0, 0, 0)
+        problems += [
+            f"{source.name}: {path} was not read: {message}"
+            for path, message in con.execute(
+                "select file_path, message from staged_snapshots "
+                "where status = 'refused' and message <> 'gate' order by file_path"
+            ).fetchall()
+        ]
+    with _transaction(con):
+        _replace_unreadable(con, source, found.unreadable, now)
+    if len(problems) > NAMED_PROBLEMS:
+        problems = [*problems[:NAMED_PROBLEMS], f"{source.name}: and {len(problems) - NAMED_PROBLEMS} more snapshots"]
+    return InventoryResult(
+        snapshot_count=len(found.changed),
+        unchanged_snapshot_count=found.unchanged_count,
+        record_count=int(totals[0]),
+        rejected_count=int(totals[1]) + len(found.unreadable),
+        refused_snapshot_count=int(totals[2]) + len(found.unreadable),
+        failures=failures,
+        problems=problems,
+    )
+
+
+def _gate_inventory(con: duckdb.DuckDBPyConnection, source: InventorySource) -> tuple[list[str], list[str]]:
+    """Checks the staged snapshots; returns the failed rules as sentences, and the ids of the files that broke one."""
+    frame = con.execute(
+        """
+        with reasons as (
+            select file_id, arg_max(reason, occurrences) as top_reason from staged_rejects group by file_id
+        )
+        select
+            staged.file_id, staged.file_path,
+            cast(record_count as double) as record_count, cast(rejected_count as double) as rejected_count,
+            rejected_count / nullif(record_count + rejected_count, 0)::double as rejected_share,
+            coalesce(reasons.top_reason, 'none') as top_reason
+        from staged_snapshots as staged
+        left join reasons on staged.file_id = reasons.file_id
+        where staged.status = 'loaded'
+        """
+    ).df()
+    if frame.empty or not (failures := check_batch(frame, INVENTORY_RULES)):
+        return [], []
+    refused = failing_rows(frame, INVENTORY_RULES, "file_id")
+    named = frame[frame["file_id"].isin(refused)]["file_path"].tolist()
+    return [f"{source.name}: a snapshot {failure}" for failure in failures] + [
+        f"refused {path}" for path in named[:NAMED_PROBLEMS]
+    ], refused
+
+
+def _replace_snapshots(con: duckdb.DuckDBPyConnection, source: InventorySource, now: datetime) -> None:
+    """Moves the staged snapshots into the raw room, and notes their days for rebuilding."""
+    table = INVENTORY_KINDS[source.kind]
+    con.execute(
+        """
+        create or replace temp table replaced_snapshots as
+        select old.file_id
+        from raw.inventory_snapshots as old
+        inner join staged_snapshots as new
+            on
+                old.file_id = new.file_id
+                or old.source_name = new.source_name
+                and old.file_path = new.file_path
+                -- A good snapshot stays where its file is damaged now.
+                and (old.status = 'refused' or new.status = 'loaded' and old.observed_at = new.observed_at)
+        """
+    )
+    con.execute(f"delete from raw.{table} where file_id in (select file_id from replaced_snapshots)")
+    con.execute(
+        f"insert into raw.{table} by name select * from staged_records "
+        "where file_id in (select file_id from staged_snapshots where status = 'loaded')"
+    )
+    con.execute("delete from raw.inventory_snapshots where file_id in (select file_id from replaced_snapshots)")
+    con.execute("insert into raw.inventory_snapshots by name select * from staged_snapshots")
+    con.execute(
+        "delete from raw.rejected_records where batch_id in "
+        "(select file_id from replaced_snapshots union all select file_id from staged_snapshots)"
+    )
+    con.execute(
+        "insert into raw.rejected_records "
+        "select ?, file_id, reason, field, first_location, null, occurrences, ? from staged_rejects",
+        [source.name, now],
+    )
+    con.execute(
+        "insert into raw.pending_usage_days select distinct observed_date from staged_snapshots where status = 'loaded'"
+    )
+
+
 # --- ledger.yaml ----------------------------------------------------------------------------------------------------
 
 
 def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_listed: Sequence[str] = ()) -> None:
-    """Replaces the four `raw.ledger_*` tables that mirror ledger.yaml.
+    """Replaces the `raw.ledger_*` tables that mirror ledger.yaml.
 
     Where usage goes to other deployments than before, all of it waits to be rebuilt: incremental models hold hours by
-    deployment.
+    deployment. The same with other sources of inventory, whose intervals are kept.
 
     Args:
         con: from `Warehouse.connect`.
@@ -766,12 +914,16 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
     """
     ledger = settings.ledger
     with _transaction(con):
-        routes_before = _usage_routes(con)
+        routes_before, sources_before = _usage_routes(con), _inventory_sources(con)
         for table in (
             "ledger_deployments",
             "ledger_commitments",
             "ledger_usage_routes",
             "ledger_price_sources",
+            "ledger_inventory_sources",
+            "ledger_deployment_pods",
+            "ledger_model_names",
+            "ledger_tenants",
         ):
             con.execute(f"delete from raw.{table}")
         for index, entry in enumerate(ledger.fleet):
@@ -818,6 +970,14 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
                     "select ? as source_name, ? as kind, ? as role, ? as model_match, ? as deployment",
                     [source.name, source.kind, source.speaks_as, model, deployment],
                 )
+        _write_names(con, ledger)
+        if _inventory_sources(con) != sources_before:
+            con.execute(
+                """
+                insert into raw.pending_usage_days
+                select min(observed_date) from raw.inventory_snapshots having count(*) > 0
+                """
+            )
         if _usage_routes(con) != routes_before:
             con.execute(
                 """
@@ -842,7 +1002,48 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
 
 
 def _usage_routes(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
-    return set(con.execute("select * from raw.ledger_usage_routes").fetchall())
+    """The routes, and the names of models: a route for a model is one for its aliases."""
+    return set(con.execute("select * from raw.ledger_usage_routes").fetchall()) | set(
+        con.execute("select * from raw.ledger_model_names").fetchall()
+    )
+
+
+def _inventory_sources(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
+    return set(con.execute("select source_name, kind from raw.ledger_inventory_sources").fetchall())
+
+
+def _write_names(con: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
+    """What ledger.yaml says of pods, models and tenants: identity, and no money."""
+    for source in ledger.inventory:
+        con.execute(
+            "insert into raw.ledger_inventory_sources values (?, ?, ?, ?, ?)",
+            [source.name, source.kind, source.cluster, source.provider, source.region],
+        )
+    for index, entry in enumerate(ledger.fleet):
+        if entry.pods is None:
+            continue
+        for key, value in entry.pods.labels.items() or [(None, None)]:
+            con.execute(
+                "insert into raw.ledger_deployment_pods values (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    f"{entry.deployment}#{index}",
+                    entry.deployment,
+                    entry.pods.cluster,
+                    entry.pods.namespace,
+                    entry.pods.name,
+                    key,
+                    value,
+                ],
+            )
+    for model in ledger.models:
+        for raw_name, adapter in model.names().items():
+            con.execute("insert into raw.ledger_model_names values (?, ?, ?)", [raw_name, model.name, adapter])
+    for index, tenant in enumerate(ledger.tenants):
+        for match_on, pattern in tenant.patterns():
+            con.execute(
+                "insert into raw.ledger_tenants values (?, ?, ?, ?, ?, ?)",
+                [index, match_on, pattern, tenant.tenant, tenant.team, tenant.cost_center],
+            )
 
 
 def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: datetime, as_of_date: date) -> date:

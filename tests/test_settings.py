@@ -28,6 +28,14 @@ commitments:
 usage:
   - {name: gateway, kind: litellm, path: "logs/*.jsonl", deployments: {llama: chat}}
 """
+NAMED = """\
+inventory:
+  - {name: pods, kind: kubernetes_pods, path: "pods/*.json", cluster: prod}
+models:
+  - {name: llama, aliases: [llama-70b], adapters: {support-v3: support}}
+tenants:
+  - {tenant: support, cost_center: 4711, match: ["support-*", jane.doe@example.com], namespaces: [llm]}
+"""
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -111,6 +119,66 @@ def test_term_from_29_february_ends_on_the_28th(tmp_path: Path) -> None:
 def test_a_mistake_names_line_field_and_remedy(tmp_path: Path, old: str, new: str, expected: str) -> None:
     found = problems(tmp_path, old, new)
     assert any(expected in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "kubernetes_pods",
+            "kubernetes_pod",
+            "no inventory source of kind 'kubernetes_pod' (did you mean 'kubernetes_",
+        ),
+        ('"pods/*.json"', '"pods/"', "line 19, inventory[0].path: path 'pods/' names no file"),
+        ("cluster: prod", "clusters: prod", "inventory[0].clusters: unknown field (did you mean 'cluster'?)"),
+        ("name: pods", "name: gateway", "inventory[0].name: 'gateway' is the name of a usage source"),
+        ("aliases: [llama-70b]", "alias: [x]", "line 21, models[0].alias: unknown field (did you mean 'aliases'?)"),
+        ("[llama-70b]", "[llama]", "line 21, models[0]: 'llama' is used twice"),
+        ("cost_center", "costcenter", "tenants[0].costcenter: unknown field (did you mean 'cost_center'?)"),
+        ("jane.doe@example.com", "'*@example.com'", "addresses are kept as digests, which no pattern fits"),
+        ("[llm]", "[LLM]", "tenants[0].namespaces[0]: use lower-case letters"),
+        ("replicas: 2", "replicas: 2\n    pods: chat-*", "fleet[0].pods: write namespace/name, such as llm/chat-*"),
+        ("replicas: 2", "replicas: 2\n    pods: '*/*'", "fleet[0].pods: claims every pod"),
+        (
+            "replicas: 2",
+            "replicas: 2\n    pods: {label: {app: x}}",
+            "pods.label: unknown field (did you mean 'labels'?)",
+        ),
+        ("replicas: 2", "replicas: 2\n    pods: {labels: {'a b': x}}", "is no label of Kubernetes"),
+        (
+            "replicas: 2",
+            "replicas: 2\n    pods: {cluster: prd, namespace: llm}",
+            "fleet[0].pods.cluster: no cluster 'prd' in inventory (did you mean 'prod'?)",
+        ),
+    ],
+)
+def test_a_mistake_in_a_name_names_line_field_and_remedy(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in GOOD + NAMED
+    with pytest.raises(ConfigError) as caught:
+        read_ledger(write(tmp_path, (GOOD + NAMED).replace(old, new, 1)))
+    assert any(expected in problem for problem in caught.value.problems), caught.value.problems
+
+
+def test_two_tenants_cannot_have_one_pattern(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tenants\[1\]: tenant 'support-\*' is that of tenant 'support' already"):
+        read_ledger(write(tmp_path, GOOD + NAMED + "  - {tenant: other, match: ['support-*']}\n"))
+
+
+def test_names_are_read_exactly(tmp_path: Path) -> None:
+    """An address in ledger.yaml becomes the digest that the logs hold (sha256sum of jane.doe@example.com)."""
+    short = GOOD.replace("replicas: 2", "replicas: 2\n    pods: llm/chat-*")
+    ledger = read_ledger(write(tmp_path, short + NAMED))
+    assert ledger.models[0].names() == {"llama": None, "llama-70b": None, "support-v3": "support"}
+    assert ledger.tenants[0].patterns() == [
+        ("tenant", "support"),
+        ("tenant", "support-*"),
+        ("tenant", "sha256:86e0b9e56c17cc4d"),
+        ("namespace", "llm"),
+    ]
+    assert ledger.tenants[0].cost_center == "4711"
+    selector = ledger.fleet[0].pods
+    assert selector is not None
+    assert (selector.namespace, selector.name, selector.labels) == ("llm", "chat-*", {})
 
 
 def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:

@@ -10,7 +10,16 @@ from orchestration.warehouse import Warehouse, write_ledger, write_run
 from scrapers.fx.ecb import ECB
 from scrapers.overrides import OVERRIDES
 
-LEDGER_TABLES = ("ledger_deployments", "ledger_commitments", "ledger_usage_routes", "ledger_price_sources")
+LEDGER_TABLES = (
+    "ledger_deployments",
+    "ledger_commitments",
+    "ledger_usage_routes",
+    "ledger_price_sources",
+    "ledger_inventory_sources",
+    "ledger_deployment_pods",
+    "ledger_model_names",
+    "ledger_tenants",
+)
 
 
 @dg.multi_asset(
@@ -32,6 +41,12 @@ def raw_ledger(context: dg.AssetExecutionContext):
         "ledger_commitments": len(settings.ledger.commitments),
         "ledger_usage_routes": sum(len(source.routes()) for source in settings.ledger.usage),
         "ledger_price_sources": len(settings.ledger.prices.sources) + len(also_listed),
+        "ledger_inventory_sources": len(settings.ledger.inventory),
+        "ledger_deployment_pods": sum(
+            max(len(entry.pods.labels), 1) for entry in settings.ledger.fleet if entry.pods is not None
+        ),
+        "ledger_model_names": sum(len(model.names()) for model in settings.ledger.models),
+        "ledger_tenants": sum(len(tenant.patterns()) for tenant in settings.ledger.tenants),
     }
     for table, count in counts.items():
         yield dg.MaterializeResult(["raw", table], metadata={"dagster/row_count": count})
@@ -49,7 +64,10 @@ class RunConfig(dg.Config):
     group_name="raw",
     kinds={"python", "duckdb"},
     owners=["team:platform"],
-    deps=[["raw", table] for table in (*LEDGER_TABLES, "price_records", "metric_samples", "requests")],
+    deps=[
+        ["raw", table]
+        for table in (*LEDGER_TABLES, "price_records", "metric_samples", "requests", "inventory_snapshots")
+    ],
 )
 def raw__ledger_run(context: dg.AssetExecutionContext, config: RunConfig):
     """One row: the run, its last day, and the first day it rebuilds (what changed, and at least three days)."""
