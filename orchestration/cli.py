@@ -67,6 +67,7 @@ STEP_TITLES = {
     "raw__litellm_requests": "Read LiteLLM logs",
     "raw__ledger_run": "Window of the run",
     "landing__metrics": "Scrape metric endpoints",
+    "landing__prometheus": "Ask Prometheus servers",
     "dbt_build": "Transform and test (dbt)",
     "published__inference_ledger": "Publish",
     "published__inference_ledger_published_file_opens": "Open what was published",

@@ -20,6 +20,7 @@ class UsageKind:
 
 USAGE_KINDS = {
     "metrics": UsageKind("metric_samples", "engine_counters"),
+    "prometheus": UsageKind("metric_samples", "engine_counters"),
     "litellm": UsageKind("requests", "gateway"),
 }
 # Names of earlier releases.
