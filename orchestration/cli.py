@@ -279,6 +279,9 @@ def check_config(config: ConfigOption = None, data_dir: DataDirOption = None) ->
         out.print(f"  overrides      {sum(len(parsed.records) for parsed in overrides)} prices")
         for problem in problems:
             out.print(Text(f"  note: override {problem}"), soft_wrap=True)
+    for source in ledger.usage:
+        for name in settings.usage_headers(source)[1]:
+            out.print(f"  note: usage source {source.name} is not asked as long as {name} is not set", soft_wrap=True)
     unseen = deployments - {name for source in ledger.usage for name in source.routes().values()}
     for name in sorted(unseen):
         out.print(f"  note: no usage source names deployment {name}: its tokens will be unknown, not zero")
