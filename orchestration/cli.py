@@ -67,6 +67,7 @@ STEP_TITLES = {
     "raw__litellm_requests": "Read LiteLLM logs",
     "raw__ledger_run": "Window of the run",
     "landing__metrics": "Scrape metric endpoints",
+    "landing__prometheus": "Ask Prometheus servers",
     "dbt_build": "Transform and test (dbt)",
     "published__inference_ledger": "Publish",
     "published__inference_ledger_published_file_opens": "Open what was published",
@@ -278,6 +279,9 @@ def check_config(config: ConfigOption = None, data_dir: DataDirOption = None) ->
         out.print(f"  overrides      {sum(len(parsed.records) for parsed in overrides)} prices")
         for problem in problems:
             out.print(Text(f"  note: override {problem}"), soft_wrap=True)
+    for source in ledger.usage:
+        for name in settings.usage_headers(source)[1]:
+            out.print(f"  note: usage source {source.name} is not asked as long as {name} is not set", soft_wrap=True)
     unseen = deployments - {name for source in ledger.usage for name in source.routes().values()}
     for name in sorted(unseen):
         out.print(f"  note: no usage source names deployment {name}: its tokens will be unknown, not zero")

@@ -22,7 +22,7 @@ def scrape_all(settings: Settings, *, now: datetime) -> ScrapeOutcome:
     scraped = 0
     failures = []
     for source in settings.ledger.usage:
-        if source.url is None:
+        if source.url is None or source.kind != "metrics":
             continue
         try:
             page = scrape(source.url)

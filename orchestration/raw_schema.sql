@@ -129,7 +129,7 @@ alter table if exists raw.litellm_requests rename to requests;
 create table if not exists raw.metric_samples (
     source_name varchar not null,
     file_id varchar not null,
-    replica_key varchar not null,              -- directory of the scrape file, or host:port of a scraped URL
+    replica_key varchar not null,              -- directory of the scrape file, host:port of a scraped URL, or namespace/pod
     scraped_at timestamptz not null,
     usage_date date not null,                  -- UTC day of scraped_at
     metric_name varchar not null,              -- as exposed, e.g. vllm:prompt_tokens_total

@@ -25,6 +25,7 @@ from orchestration.inventory_kinds import INVENTORY_KINDS
 from orchestration.usage_kinds import USAGE_KIND_ALIASES, USAGE_KINDS, Role
 from scrapers.prices.base import KeyUse, SourceOptions
 from scrapers.prices.registry import PRICE_SOURCES
+from scrapers.usage.prometheus_api import basic
 
 PROJECT_ROOT = Path(__file__).parents[1]
 DBT_DIR = PROJECT_ROOT / "dbt"
@@ -311,8 +312,57 @@ FieldName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00
 # strptime directives that DuckDB reads.
 TIME_DIRECTIVES = "YymdHIMSfgnpbBaAjz"
 
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"'
+_MATCHERS = re.compile(rf"\{{\s*{_MATCHER}(?:\s*,\s*{_MATCHER})*\s*,?\s*\}}")
+_HEADER = re.compile(r"[A-Za-z0-9-]+")
 
-class UsageSource(_Section):
+
+class PrometheusOptions(_Section):
+    """What only a usage source of kind `prometheus` says: how to get in, what to ask, how far back."""
+
+    match: str | None = None
+    token_env: str | None = None
+    user_env: str | None = None
+    password_env: str | None = None
+    headers_env: dict[str, str] = Field(default_factory=dict)
+    step_seconds: int = Field(default=60, strict=True, ge=1, le=3600)
+    look_back_days: int = Field(default=3, strict=True, ge=1, le=30)
+    replica_label: str | None = None
+
+    @field_validator("match")
+    @classmethod
+    def _label_matchers(cls, match: str | None) -> str | None:
+        if match is not None and (not _MATCHERS.fullmatch(match) or re.search(r"[{,]\s*__name__\s*[=!]", match)):
+            raise ValueError("""write label matchers in braces, such as {namespace="llm"}, and no metric name""")
+        return match
+
+    @field_validator("replica_label")
+    @classmethod
+    def _label_name(cls, label: str | None) -> str | None:
+        if label is not None and not _LABEL.fullmatch(label):
+            raise ValueError("is no label name; use letters, digits and _")
+        return label
+
+    @field_validator("headers_env")
+    @classmethod
+    def _header_names(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name in headers:
+            if not _HEADER.fullmatch(name):
+                raise ValueError(f"{name!r} is no header name; write X-Scope-OrgID: TENANT_VARIABLE")
+        return headers
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if (self.user_env is None) != (self.password_env is None):
+            raise ValueError("user_env and password_env go together")
+        ways = [self.token_env, self.user_env, *(name for name in self.headers_env if name.lower() == "authorization")]
+        if sum(way is not None for way in ways) > 1:
+            raise ValueError("give one of token_env, user_env with password_env, or an Authorization header")
+        return self
+
+
+class UsageSource(PrometheusOptions):
     """`usage[]`: where token counts come from, and which deployment they belong to."""
 
     name: Name
@@ -339,6 +389,7 @@ class UsageSource(_Section):
         "time_unit",
         "time_origin",
         "no_output_means_failure",
+        *PrometheusOptions.model_fields,
     )
 
     @field_validator("time_zone")
@@ -374,8 +425,10 @@ class UsageSource(_Section):
             raise ValueError("give either a path or a url")
         if self.path is not None and (problem := _path_problem(self.path)):
             raise ValueError(f"path {self.path!r} {problem}")
-        if self.url is not None and self.kind != "metrics":
-            raise ValueError("only kind metrics is scraped from a url; give a path")
+        if self.url is not None and self.kind not in ("metrics", "prometheus"):
+            raise ValueError("only kinds metrics and prometheus are asked at a url; give a path")
+        if self.kind == "prometheus":
+            self._require_usable_server()
         if (self.deployment is None) == (not self.deployments):
             raise ValueError("give either `deployment`, or `deployments` as a map from model to deployment")
         return self
@@ -413,6 +466,18 @@ class UsageSource(_Section):
     def speaks_as(self) -> Role:
         """Whose word the rows are: what the ledger says, else what its kind is."""
         return self.role or USAGE_KINDS[self.kind].role
+
+    def _require_usable_server(self) -> None:
+        parts = urlsplit(self.url or "")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("kind prometheus needs a url such as https://prometheus.example.com/prefix")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("url holds a user or password; name their variables in user_env and password_env")
+        if parts.path.rstrip("/").endswith(("/api/v1", "/api/v1/query", "/api/v1/query_range")):
+            raise ValueError("url is the address before /api/v1, such as https://prometheus.example.com")
+        is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+        if parts.scheme == "http" and not is_local and (self.token_env or self.user_env):
+            raise ValueError("a token or password goes over https only; http would show it to the network")
 
     def routes(self) -> dict[str, str]:
         """Model name (or `*`) to deployment."""
@@ -667,6 +732,17 @@ class Settings:
     def _api_key(self, name: str) -> str | None:
         """The key without the line feed that files and secret stores leave at its end; None where it is empty."""
         return os.environ.get(self._api_key_env(name) or "", "").strip() or None
+
+    def usage_headers(self, source: UsageSource) -> tuple[dict[str, str], list[str]]:
+        """The headers that let us in at a usage source, and the environment variables named for them but not set."""
+        names = [source.token_env, source.user_env, source.password_env, *source.headers_env.values()]
+        values = {name: os.environ.get(name, "").strip() for name in names if name}
+        headers = {header: values[name] for header, name in source.headers_env.items()}
+        if source.token_env:
+            headers["Authorization"] = f"Bearer {values[source.token_env]}"
+        elif source.user_env and source.password_env:
+            headers["Authorization"] = basic(values[source.user_env], values[source.password_env])
+        return headers, [name for name, value in values.items() if not value]
 
     def enabled_price_sources(self) -> list[str]:
         """Names of the price sources that are not switched off, in the ledger's order."""

@@ -27,6 +27,20 @@ class UsageKind:
 
 USAGE_KINDS = {
     "metrics": UsageKind("metric_samples", "engine_counters"),
+    "prometheus": UsageKind(
+        "metric_samples",
+        "engine_counters",
+        options=(
+            "match",
+            "token_env",
+            "user_env",
+            "password_env",
+            "headers_env",
+            "step_seconds",
+            "look_back_days",
+            "replica_label",
+        ),
+    ),
     "litellm": UsageKind("requests", "gateway"),
     "litellm_spend_logs": UsageKind("requests", "gateway", is_table=True),
     "otlp_spans": UsageKind("requests", "engine_requests", other_roles=("gateway", "client")),

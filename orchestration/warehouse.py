@@ -43,7 +43,7 @@ from orchestration.price_versions import (
     staged_changes,
 )
 from orchestration.seeds import ANY_CURRENCY, REPORTING_CURRENCY
-from orchestration.serving_logs.files import Discovery, KnownFile, LogFile, UnreadableFile, discover
+from orchestration.serving_logs.files import Discovery, KnownFile, LogFile, UnreadableFile
 from orchestration.serving_logs.registry import READERS
 from orchestration.settings import InventorySource, Ledger, Settings, UsageSource
 from orchestration.usage_kinds import USAGE_KINDS
@@ -587,7 +587,7 @@ def load_usage(
             [source.name],
         ).fetchall()
     }
-    found = _first_come(con, source, settings, discover(source, settings, known))
+    found = _first_come(con, source, settings, READERS[source.kind].discover(source, settings, known))
     failures: list[str] = []
     if found.changed and not _load_clean(con, source, found.changed, now):
         failures = _load_with_rejects(con, source, found.changed, now, work_dir)

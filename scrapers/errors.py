@@ -29,6 +29,10 @@ class PermanentError(ScrapeError):
     """A retry cannot help: 401, 403, 404, a refused host, an impossible option."""
 
 
+class TooLongError(PermanentError):
+    """The answer is longer than the limit; asking for less of it may help."""
+
+
 class SchemaDriftError(ScrapeError):
     """The answer does not have the expected shape; the message names payload and field."""
 

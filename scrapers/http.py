@@ -18,7 +18,7 @@ import secrets
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, DecimalException
@@ -37,6 +37,7 @@ from scrapers.errors import (
     PermanentError,
     SchemaDriftError,
     ScrapeError,
+    TooLongError,
     TransientError,
     one_line,
 )
@@ -60,7 +61,7 @@ _MARKUP = re.compile(rb"\s*<(?!\?xml\s|\??x?m?l?\Z)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Response(Generic[_T]):
-    """An answer with status 200. `url` has no query; `headers` are the few worth keeping."""
+    """An answer with status 200 or one of `explained`. `url` has no query; `headers` are the few worth keeping."""
 
     url: str
     params: dict[str, str]
@@ -128,9 +129,20 @@ class HttpClient:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         limit_bytes: int = PAGE_LIMIT_BYTES,
+        explained: Collection[int] = (),
     ) -> Response[bytes]:
-        """Return one page, held in memory. Markup where data is expected raises SchemaDriftError."""
-        return self._request("GET", url, b"".join, params=params, headers=headers, limit_bytes=limit_bytes)
+        """Return one page, held in memory. Markup where data is expected raises SchemaDriftError.
+
+        Args:
+            url: where.
+            params: of the query.
+            headers: credentials among them.
+            limit_bytes: a longer page raises TooLongError.
+            explained: statuses besides 200 that are returned, because the body says what was wrong.
+        """
+        return self._request(
+            "GET", url, b"".join, params=params, headers=headers, limit_bytes=limit_bytes, explained=explained
+        )
 
     def post_json(
         self,
@@ -164,6 +176,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         payload: object = None,
         retry_404: bool = False,
+        explained: Collection[int] = (),
     ) -> Response[_T]:
         if self._deadline is None:
             self._deadline = self.clock() + self.deadline_seconds
@@ -178,6 +191,7 @@ class HttpClient:
                     headers=headers,
                     payload=payload,
                     retry_404=retry_404,
+                    explained=explained,
                 )
             except _RetryError as failure:
                 wait = self._backoff(attempt) if failure.wait_seconds is None else failure.wait_seconds
@@ -200,6 +214,7 @@ class HttpClient:
         headers: Mapping[str, str] | None,
         payload: object,
         retry_404: bool,
+        explained: Collection[int],
     ) -> Response[_T]:
         place = _place(url)
         self._check_address(url)
@@ -225,8 +240,10 @@ class HttpClient:
                     url = self._redirect(url, raw.headers["Location"])
                     params = None
                     continue
-                self._check_status(raw, place, retry_404=retry_404)
-                chunks = _no_markup(self._body(raw, place, limit_bytes), place)
+                chunks = self._body(raw, place, limit_bytes)
+                if raw.status_code not in explained:
+                    self._check_status(raw, place, retry_404=retry_404)
+                    chunks = _no_markup(chunks, place)
                 return Response(
                     url=_place(url),
                     params=dict(params or {}),
@@ -324,7 +341,7 @@ class HttpClient:
                         )  # the next gzip member
                     produced += len(data)
                     if produced > limit_bytes or received > limit_bytes:
-                        raise PermanentError(f"{place}: the answer is longer than {limit_bytes >> 20} MB; refused")
+                        raise TooLongError(f"{place}: the answer is longer than {limit_bytes >> 20} MB; refused")
                     if produced > RATIO_CHECK_ABOVE_BYTES and produced > RATIO_LIMIT * received:
                         raise PermanentError(f"{place}: unpacks to more than {RATIO_LIMIT} times its size; refused")
                     if data:
@@ -339,15 +356,20 @@ class HttpClient:
             raise _RetryError(IncompleteSnapshotError(f"{place}: the gzip body is cut after {received} bytes"))
 
 
-def parse_json(data: bytes, *, place: str) -> Any:
+def parse_json(data: bytes, *, place: str, parse_float: Callable[[str], Any] | None = None) -> Any:
     """Return a JSON answer with exact numbers: every fraction a Decimal, NaN and Infinity as such.
+
+    Args:
+        data: the text.
+        place: what messages call it.
+        parse_float: makes something else of fractions.
 
     Raises:
         IncompleteSnapshotError: the text ends before the value does.
         SchemaDriftError: not JSON.
     """
     try:
-        return json.loads(data, parse_float=_exact, parse_constant=Decimal)
+        return json.loads(data, parse_float=parse_float or _exact, parse_constant=Decimal)
     except json.JSONDecodeError as error:
         text = error.doc.strip()
         is_cut = error.pos >= len(error.doc.rstrip()) or text[-1:] not in ("}", "]")

@@ -102,7 +102,11 @@ def test_term_from_29_february_ends_on_the_28th(tmp_path: Path) -> None:
         ("term_months: 12", "term_months: 24", "commitments[0].term_months: input should be 12 or 36"),
         ("{llama: chat}", "{llama: chad}", "line 17, usage[0]: no deployment 'chad' in fleet (did you mean 'chat'?)"),
         ("kind: litellm", "kind: lite_llm", "usage[0].kind"),
-        ('path: "logs/*.jsonl"', 'url: "http://10.0.0.1/metrics"', "only kind metrics is scraped from a url"),
+        (
+            'path: "logs/*.jsonl"',
+            'url: "http://10.0.0.1/metrics"',
+            "only kinds metrics and prometheus are asked at a url",
+        ),
         ("deployment: chat", 'deployment: "<b>chat</b>"', "fleet[0].deployment: use letters, digits"),
         ("from: 2026-09-01", "from: 20260901", "line 11, fleet[0].from: write an instant in UTC"),
         ("from: 2026-09-01", "from: 0001-01-01", "lies outside the years 2000 to 2100"),
@@ -242,3 +246,104 @@ def test_a_key_is_read_from_the_variable_of_the_source(tmp_path: Path, monkeypat
     assert settings.source_options("aws").api_key is None
     settings = load_settings(write(tmp_path, GOOD.replace("oci: }", "oci: {api_key_env: OWN_KEY}}")))
     assert settings.source_options("oci").api_key == "of the ledger"
+
+
+PROMETHEUS = """name: gateway, kind: prometheus, url: "https://prom.example/prometheus", deployments: {llama: chat}"""
+
+
+def prometheus(tmp_path: Path, more: str) -> list[str]:
+    """What a Prometheus entry says with `more` in it: the mistakes, none where it is good."""
+    old = GOOD.splitlines()[-1]
+    text = GOOD.replace(old, f"  - {{{PROMETHEUS}{more}}}")
+    try:
+        read_ledger(write(tmp_path, text))
+    except ConfigError as error:
+        return [problem.partition(": ")[2] for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        """, match: '{namespace="llm"}'""",
+        """, match: '{namespace=~"llm|chat-.*", pod!="a\\"b", }'""",
+        ", token_env: PROM_TOKEN",
+        ", user_env: PROM_USER, password_env: PROM_PASSWORD, headers_env: {X-Scope-OrgID: PROM_TENANT}",
+        ", headers_env: {Authorization: PROM_AUTHORIZATION}, step_seconds: 15, look_back_days: 30, replica_label: pod",
+    ],
+)
+def test_a_prometheus_server_can_be_asked_in_these_ways(tmp_path: Path, more: str) -> None:
+    assert prometheus(tmp_path, more) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (""", match: 'namespace="llm"'""", "write label matchers in braces"),
+        (""", match: '{namespace="llm"} or up'""", "write label matchers in braces"),
+        (""", match: '{__name__="up"}'""", "and no metric name"),
+        (""", match: '{namespace="llm",__name__=~".+"}'""", "and no metric name"),
+        (", token_env: A, user_env: B, password_env: C", "give one of token_env"),
+        (", token_env: A, headers_env: {authorization: B}", "give one of token_env"),
+        (", user_env: B", "user_env and password_env go together"),
+        (", headers_env: {'X Scope': B}", "is no header name"),
+        (", replica_label: 'pod-name'", "is no label name"),
+        (", step_seconds: 0", "greater than or equal to 1"),
+        (", look_back_days: 31", "less than or equal to 30"),
+        (", look_back: 3", "unknown field (did you mean 'look_back_days'?)"),
+        (", path: 'a.json'", "either a path or a url"),
+    ],
+)
+def test_a_wrong_prometheus_entry_says_what_is_wrong(tmp_path: Path, more: str, message: str) -> None:
+    (problem,) = prometheus(tmp_path, more)
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "message"),
+    [
+        ("prom.example", "", "needs a url such as"),
+        ("https://prom.example/?tenant=1", "", "needs a url such as"),
+        ("https://u:CANARY@prom.example", "", "url holds a user or password"),
+        ("https://prom.example/api/v1/", "", "the address before /api/v1"),
+        ("http://prom.example", ", token_env: A", "over https only"),
+        ("http://prom.example", ", user_env: A, password_env: B", "over https only"),
+    ],
+)
+def test_a_wrong_prometheus_address_says_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, more: str, message: str
+) -> None:
+    monkeypatch.setitem(globals(), "PROMETHEUS", PROMETHEUS.replace("https://prom.example/prometheus", url))
+    (problem,) = prometheus(tmp_path, more)
+    assert message in problem
+    assert "CANARY" not in problem
+
+
+@pytest.mark.parametrize("entry", ["http://prom.example:9090", "http://127.0.0.1:9090"])
+def test_a_prometheus_without_credentials_may_be_asked_over_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    monkeypatch.setitem(globals(), "PROMETHEUS", PROMETHEUS.replace("https://prom.example/prometheus", entry))
+    assert prometheus(tmp_path, "") == []
+
+
+def test_options_of_prometheus_are_refused_for_other_kinds(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "kind: litellm,", "kind: litellm, token_env: A,")
+    assert "token_env: kind litellm does not know it; kinds that do: prometheus" in problem
+
+
+def test_credentials_come_from_the_environment_and_what_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = GOOD.splitlines()[-1]
+    more = ", user_env: PROM_USER, password_env: PROM_PASSWORD, headers_env: {X-Scope-OrgID: PROM_TENANT}"
+    path = write(tmp_path, GOOD.replace(old, f"  - {{{PROMETHEUS}{more}}}"))
+    settings = load_settings(path, tmp_path / "data")
+    monkeypatch.setenv("PROM_USER", "Aladdin")
+    monkeypatch.setenv("PROM_PASSWORD", "open sesame\n")
+    monkeypatch.delenv("PROM_TENANT", raising=False)
+    headers, missing = settings.usage_headers(settings.ledger.usage[0])
+    assert missing == ["PROM_TENANT"]
+    # RFC 7617, section 2
+    assert headers["Authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="

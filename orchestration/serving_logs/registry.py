@@ -1,6 +1,6 @@
 """Which reader reads which kind of usage source: one line a kind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,15 +8,16 @@ from pathlib import Path
 import duckdb
 
 from orchestration.serving_logs.envoy_ai_gateway import envoy_ai_gateway
-from orchestration.serving_logs.files import LogFile
+from orchestration.serving_logs.files import Discovery, KnownFile, LogFile, discover
 from orchestration.serving_logs.generic_requests import generic_requests
 from orchestration.serving_logs.litellm import litellm_payloads, litellm_spend_logs
 from orchestration.serving_logs.metric_pages import stage_metric_pages
 from orchestration.serving_logs.ollama import ollama_replies
 from orchestration.serving_logs.otlp_spans import otlp_spans
+from orchestration.serving_logs.prometheus_answers import discover_answers, stage_answers
 from orchestration.serving_logs.requests import RequestFormat, RequestReader
 from orchestration.serving_logs.sglang_requests import sglang_requests
-from orchestration.settings import UsageSource
+from orchestration.settings import Settings, UsageSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,12 @@ class Reader:
 
     `stage` writes the three staging tables of the package's contract; it may put allow-listed fields into its folder on
     the way. `insert_clean` reads straight into the raw table and raises where a line is not usable: the fast way of a
-    day without faults, for formats that have one.
+    day without faults, for formats that have one. `discover` lists the files, where they are not found by a pattern.
     """
 
     stage: Callable[[duckdb.DuckDBPyConnection, UsageSource, list[LogFile], datetime, Path], None]
     insert_clean: Callable[[duckdb.DuckDBPyConnection, UsageSource, list[LogFile], datetime], None] | None = None
+    discover: Callable[[UsageSource, Settings, Mapping[str, KnownFile]], Discovery] = discover
 
 
 def _requests(format_of: Callable[[UsageSource], RequestFormat], *, only_calls: bool) -> Reader:
@@ -40,6 +42,7 @@ def _requests(format_of: Callable[[UsageSource], RequestFormat], *, only_calls: 
 
 READERS = {
     "metrics": Reader(stage_metric_pages),
+    "prometheus": Reader(stage_answers, discover=discover_answers),
     "litellm": _requests(litellm_payloads, only_calls=True),
     "litellm_spend_logs": _requests(litellm_spend_logs, only_calls=True),
     "otlp_spans": _requests(otlp_spans, only_calls=False),

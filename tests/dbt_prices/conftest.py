@@ -237,7 +237,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> RawRoom:
         )
         con.execute(
             "insert into raw.usage_files values ('f1', 'gateway', 'litellm', 'a.jsonl', 10, ?, null, null, 7, 2, "
-            "'partial', 'cut after line 9', ?)",
+            "'partial', 'cut after line 9', ?, 0)",
             [day(6, 3), day(7, 2)],
         )
     for number in range(1, 7):

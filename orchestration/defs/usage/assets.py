@@ -92,7 +92,9 @@ def _usage_asset(table: RawTable, deps: list[dg.AssetKey]) -> dg.AssetsDefinitio
     return raw_usage
 
 
-raw_metric_samples = _usage_asset("metric_samples", [dg.AssetKey(["landing", "metrics"])])
+raw_metric_samples = _usage_asset(
+    "metric_samples", [dg.AssetKey(["landing", "metrics"]), dg.AssetKey(["landing", "prometheus"])]
+)
 raw_requests = _usage_asset("requests", [])
 raw_engine_log_windows = _usage_asset("engine_log_windows", [])
 raw_usage_files = dg.AssetSpec(
