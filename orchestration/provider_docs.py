@@ -22,7 +22,8 @@ def documents() -> dict[str, str]:
     index, readme = "docs/providers/README.md", "README.md"
     pages[index] = _between_markers((PROJECT_ROOT / index).read_text(encoding="utf-8"), "coverage", f"\n{coverage()}\n")
     count = str(len(PRICE_SOURCES))
-    pages[readme] = _between_markers((PROJECT_ROOT / readme).read_text(encoding="utf-8"), "source-count", count)
+    text = _between_markers((PROJECT_ROOT / readme).read_text(encoding="utf-8"), "source-count", count)
+    pages[readme] = _between_markers(text, "ways-of-buying", f"\n{ways_of_buying()}\n")
     return pages
 
 
@@ -49,6 +50,29 @@ def coverage() -> str:
     return "\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)])
 
 
+def ways_of_buying() -> str:
+    """Returns the short table of the README: which sources state prices of which purchase option."""
+    rows = ["| purchase option | sources without a key | with a key |", "|---|---|---|"]
+    terms = {(row["source"], row["pricing_model"]) for row in seed_rows("pricing_terms")}
+    for option in sorted({option for source, option in terms if source in PRICE_SOURCES}):
+        sources = [source for name, source in sorted(PRICE_SOURCES.items()) if (name, option) in terms]
+        cells = [
+            ", ".join(
+                f"[{source.name}](docs/providers/{source.name}.md)"
+                for source in sources
+                if (source.key is KeyUse.REQUIRED or _needs_credentials(source)) is needs_key
+            )
+            for needs_key in (False, True)
+        ]
+        rows.append(f"| {option.replace('_', ' ')} | {cells[0]} | {cells[1]} |")
+    return "\n".join(rows)
+
+
+def _needs_credentials(source: PriceSource) -> bool:
+    """Whether it is asked through a provider's own client, which finds its credentials by itself (AWS)."""
+    return type(source).unready is not PriceSource.unready
+
+
 def _facts(source: PriceSource, *, every_region: bool = False) -> dict[str, str]:
     seed = next((row for row in seed_rows("price_sources") if row["source"] == source.name), {})
     models = {row["pricing_model"] for row in seed_rows("pricing_terms") if row["source"] == source.name}
@@ -62,7 +86,7 @@ def _facts(source: PriceSource, *, every_region: bool = False) -> dict[str, str]
     currency = seed.get("declared_currency", "")
     return {
         "provider": "several (broker)" if seed.get("is_broker") == "true" else seed.get("provider", source.name),
-        "API key": key,
+        "API key": "credentials, see its page" if _needs_credentials(source) else key,
         "regions": ", ".join(regions) + f" and {more} more" * (more > 0) if regions else "one list for all",
         "purchase options": ", ".join(sorted(models)),
         "currency": "as stated" if currency == ANY_CURRENCY else currency,
