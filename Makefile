@@ -39,7 +39,6 @@ docs: .venv/.run  ## Write docs/providers and the tables made from the price sou
 	$(BIN)/python -m orchestration.provider_docs
 
 bench: .venv/.dev  ## Benchmarks: ratios against a bare scan and against pandas (minutes)
-	$(BIN)/python -m benchmarks.litellm_jsonl
 	$(BIN)/python -m benchmarks.request_logs
 	$(BIN)/python -m benchmarks.aws_offer
 	$(BIN)/python -m benchmarks.daily_run

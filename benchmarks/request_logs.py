@@ -1,11 +1,11 @@
 """A day of request-level logs: landed, de-duplicated and added up, against a bare DuckDB scan of the same files.
 
-    python -m benchmarks.request_logs [--requests 5000000] [--kind litellm] [--memory-gb 4] [--pandas-requests 200000]
+    python -m benchmarks.request_logs [--requests 5000000] [--kind litellm] [--memory-gb 4] [--zstd]
 
 Writes LiteLLM payloads of about 1.2 KB (or OTLP spans, or a generic log) with DuckDB, a hundredth of them twice as an
 at-least-once shipper does, in files of a million. Prints seconds, ratios and peak memory of one run on this machine.
 pandas reads a sample and its time is scaled by requests; Spark runs where pyspark is installed, on all of it.
-`--requests 50000000 --memory-gb 8` is the day that does not fit into memory.
+`--requests 50000000 --memory-gb 8` is the day that does not fit into memory; with `--zstd` it fits on a small disk.
 """
 
 import argparse
@@ -41,7 +41,7 @@ fleet:
   - {{deployment: chat, model: qwen3-32b, provider: aws, region: us-east-1, instance_type: p5.48xlarge, replicas: 1,
      pricing: {{model: on_demand}}, from: 2026-11-01}}
 usage:
-  - {{name: src, kind: {kind}, path: "logs/*.jsonl", deployment: chat{options}}}
+  - {{name: src, kind: {kind}, path: "logs/*.jsonl*", deployment: chat{options}}}
 """
 ROWS_PER_FILE = 1_000_000
 
@@ -95,7 +95,7 @@ SHAPES = {
 }
 
 
-def write_logs(folder: Path, kind: str, requests: int) -> int:
+def write_logs(folder: Path, kind: str, requests: int, *, is_zstd: bool) -> int:
     """Writes the day into `folder`; returns its rows, copies included."""
     folder.mkdir()
     con = duckdb.connect(config={"temp_directory": str(folder.parent)})
@@ -105,10 +105,10 @@ def write_logs(folder: Path, kind: str, requests: int) -> int:
         calls = f"select {CALL.format(total=requests)} from range({first}, {last}) as calls(i)"
         copies = f"from calls where i % 100 = 0 and i < {last - 1}"
         shape = SHAPES[kind]
-        target = literal_text(str(folder / f"{number:04}.jsonl"))
+        target = literal_text(str(folder / f"{number:04}.jsonl{'.zst' if is_zstd else ''}"))
         written += con.execute(
             f"copy (with calls as ({calls}) {shape} from calls union all by name {shape} {copies}) "
-            f"to {target} (format json)"
+            f"to {target} (format json, compression {'zstd' if is_zstd else 'none'})"
         ).fetchall()[0][0]
     return written
 
@@ -198,11 +198,12 @@ def main() -> None:
     parser.add_argument("--kind", choices=sorted(OPTIONS), default="litellm")
     parser.add_argument("--memory-gb", type=float, default=4)
     parser.add_argument("--pandas-requests", type=int, default=200_000)
+    parser.add_argument("--zstd", action="store_true", help="packed files")
     parser.add_argument("--folder", type=Path, help="where to write; default: the system's temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         root = Path(folder)
-        written = write_logs(root / "logs", options.kind, options.requests)
+        written = write_logs(root / "logs", options.kind, options.requests, is_zstd=options.zstd)
         size = sum(path.stat().st_size for path in (root / "logs").iterdir())
         print(f"{written:,} lines of {options.requests:,} requests, {size / 1e6:,.0f} MB ({options.kind})")
         (root / "ledger.yaml").write_text(LEDGER.format(kind=options.kind, options=OPTIONS[options.kind]))
@@ -218,7 +219,7 @@ def main() -> None:
             pass
         build_staging(root, settings.warehouse_path)
         expectations._batch_definition()  # importing and starting Great Expectations is paid once a run, not per byte
-        pattern = root / "logs" / "*.jsonl"
+        pattern = root / "logs" / "*.jsonl*"
         # As benchmarks.litellm_jsonl has it: objects as structs, values as text. Numbers read as numbers come cheaper.
         bare = min(bare_scan(pattern, fields, {}) for _ in range(2))
         typed = min(bare_scan(pattern, fields, TYPES) for _ in range(2))
@@ -245,6 +246,8 @@ def main() -> None:
         ratios = f"{ours / bare:6.2f} x the bare scan (limit 3), {ours / typed:.2f} x typed"
         print(f"landed, without copies, summed {ours:9.2f} s   {ratios}")
         print(f"peak memory                    {memory:9.0f} MB  of {options.memory_gb * 1000:.0f} (limit {limit})")
+        if options.zstd:
+            return  # what the others need to unpack it is not what is compared
         sample = min(options.pandas_requests, options.requests)
         scaled = pandas_seconds(next(iter(sorted((root / "logs").iterdir()))), sample, options.kind) * written / sample
         print(f"pandas, {sample:,} scaled    {scaled:9.2f} s   {scaled / ours:6.2f} x ours")
