@@ -4,7 +4,8 @@
 
 Writes LiteLLM payloads of about 1.2 KB (or OTLP spans, or a generic log) with DuckDB, a hundredth of them twice as an
 at-least-once shipper does, in files of a million. Prints seconds, ratios and peak memory of one run on this machine.
-pandas reads a sample and its time is scaled by requests; Spark runs where pyspark is installed, on all of it.
+pandas reads a sample and its time is scaled by requests; Spark runs where pyspark and Java are (extra `bench`), on all
+of it.
 `--requests 50000000 --memory-gb 8` is the day that does not fit into memory; with `--zstd` it fits on a small disk.
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 import duckdb
 
 from orchestration import expectations
-from orchestration.serving_logs.fields import Fields, leaf_type, literal_text
+from orchestration.serving_logs.fields import Fields, Leaf, leaf_type, literal_text
 from orchestration.serving_logs.generic_requests import generic_requests
 from orchestration.serving_logs.litellm import LITELLM_FIELDS
 from orchestration.serving_logs.otlp_spans import OTLP_SPAN_FIELDS
@@ -177,15 +178,27 @@ def pandas_seconds(path: Path, rows: int, kind: str) -> float:
     return time.perf_counter() - start
 
 
-def spark_seconds(pattern: Path) -> float:
-    """Seconds local Spark needs for the same over all files (flat formats only)."""
-    from pyspark.sql import SparkSession
+def spark_type(leaf: Leaf) -> str:
+    """An allow-listed field as a Spark schema writes it."""
+    if not isinstance(leaf, Mapping):
+        return "string"
+    return "struct<" + ", ".join(f"{name}: {spark_type(inner)}" for name, inner in leaf.items()) + ">"
+
+
+def spark_seconds(root: Path, fields: Fields, kind: str) -> float:
+    """Seconds local Spark needs for the same: the same fields kept as Parquet, copies dropped, calls added up."""
+    from pyspark.sql import SparkSession, functions
 
     spark = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false").getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
     start = time.perf_counter()
-    schema = "id string, model string, prompt_tokens long, completion_tokens long"
-    calls = spark.read.schema(schema).json(str(pattern)).dropDuplicates(["id"])
-    calls.groupBy("model").sum("prompt_tokens", "completion_tokens").collect()
+    schema = ", ".join(f"`{name}` {spark_type(leaf)}" for name, leaf in fields.items())
+    spark.read.schema(schema).json(str(root / "logs")).write.parquet(str(root / "spark"))
+    begin, group = {"litellm": ("startTime", "model_group"), "requests": ("start", "model")}[kind]
+    hour = functions.date_trunc("hour", functions.col(begin).cast("double").cast("timestamp"))
+    calls = spark.read.parquet(str(root / "spark")).dropDuplicates(["id"]).withColumn("hour", hour)
+    sums = [functions.sum(functions.col(name).cast("long")) for name in ("prompt_tokens", "completion_tokens")]
+    calls.groupBy("hour", group).agg(*sums).collect()
     seconds = time.perf_counter() - start
     spark.stop()
     return seconds
@@ -220,7 +233,7 @@ def main() -> None:
         build_staging(root, settings.warehouse_path)
         expectations._batch_definition()  # importing and starting Great Expectations is paid once a run, not per byte
         pattern = root / "logs" / "*.jsonl*"
-        # As benchmarks.litellm_jsonl has it: objects as structs, values as text. Numbers read as numbers come cheaper.
+        # Objects as structs, values as text. Numbers read as numbers come cheaper.
         bare = min(bare_scan(pattern, fields, {}) for _ in range(2))
         typed = min(bare_scan(pattern, fields, TYPES) for _ in range(2))
         # DuckDB keeps to its limit for what it can put aside; half of the allowance is for what it cannot.
@@ -252,7 +265,7 @@ def main() -> None:
         scaled = pandas_seconds(next(iter(sorted((root / "logs").iterdir()))), sample, options.kind) * written / sample
         print(f"pandas, {sample:,} scaled    {scaled:9.2f} s   {scaled / ours:6.2f} x ours")
         if find_spec("pyspark") and options.kind != "otlp_spans":
-            seconds = spark_seconds(pattern)
+            seconds = spark_seconds(root, fields, options.kind)
             print(f"Spark on this machine          {seconds:9.2f} s   {seconds / ours:6.2f} x ours")
 
 
