@@ -5,6 +5,7 @@ by hand, and accidents that really happened to price feeds.
 """
 
 import csv
+import gzip
 import json
 import shutil
 from decimal import Decimal
@@ -340,7 +341,8 @@ def seed(name: str) -> list[dict[str, str]]:
 def sample(path: str) -> object:
     if not (SAMPLES / path).exists():
         pytest.skip(f"the recorded response {path} is not at hand")
-    return json.loads((SAMPLES / path).read_text())
+    content = (SAMPLES / path).read_bytes()
+    return json.loads(gzip.decompress(content) if path.endswith(".gz") else content)
 
 
 def test_every_recorded_gpu_name_and_size_is_known() -> None:
@@ -363,7 +365,7 @@ def test_oci_shapes_have_the_part_numbers_of_the_recorded_table() -> None:
 
 
 def test_recorded_prices_lie_inside_the_bounds_of_their_gpu() -> None:
-    """No recorded price of 2026-10 (on demand or spot, RunPod's 0 for not offered apart) would be held back by L1."""
+    """No recorded price of 2026 (on demand or spot, RunPod's 0 for not offered apart) would be held back by L1."""
     reference = {row["gpu_model"]: Decimal(row["reference_price_usd_per_gpu_hour"]) for row in seed("gpu_models")}
     alias = {row["raw_value"]: row["gpu_model"] for row in seed("gpu_model_aliases")}
     size = {row["instance_type"]: row for row in seed("instance_types")}
@@ -382,10 +384,22 @@ def test_recorded_prices_lie_inside_the_bounds_of_their_gpu() -> None:
                 row = size[offer["Instance Type"]]
                 prices.append((row["gpu_model"], Decimal(offer["price"]) / Decimal(row["gpu_count"])))
     assert len(prices) > 150
+    google = sample("gcp/cyclenerd_pricing_gpu_machines_2026-07-30.json.gz")
+    spot: list[tuple[str, Decimal]] = []
+    for instance_type, machine in google["instance"].items():
+        model, count = size[instance_type]["gpu_model"], Decimal(size[instance_type]["gpu_count"])
+        for cost in machine["cost"].values():
+            prices.append((model, Decimal(str(cost["hour"])) / count))
+            spot.append((model, Decimal(str(cost["hour_spot"])) / count))
+            prices += [
+                (model, Decimal(str(cost[term])) / 730 / count) for term in ("month_1y", "month_3y") if cost.get(term)
+            ]
+    assert len(spot) == 984
     outside = [
         (model, price)
-        for model, price in prices
-        if not bounds["price_below_reference"] <= price / reference[model] <= bounds["price_above_reference"]
+        for offers, lowest in ((prices, "price_below_reference"), (spot, "spot_below_reference"))
+        for model, price in offers
+        if not bounds[lowest] <= price / reference[model] <= bounds["price_above_reference"]
     ]
     assert outside == []
 

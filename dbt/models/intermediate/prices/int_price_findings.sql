@@ -79,7 +79,7 @@ worded_findings as (
             concat_ws('|', rule_id, source, dataset, event_key, cast(first_seen_at as varchar))
         ) as finding_id,
         case
-            when rule_id in ('price_below_reference', 'price_above_reference') then 'USD per GPU-hour'
+            when layer = 'L1' then 'USD per GPU-hour'
             when layer = 'L3b' then 'ratio'
             when layer = 'coverage' then 'offers'
             when layer = 'staleness' then 'days'
@@ -138,7 +138,7 @@ worded_findings as (
                 then
                     'The source counts ' || {{ plain_number("observed") }} || ' GPUs, instance_types '
                     || {{ plain_number("expected") }} || '. The latter is used.'
-            when rule_id in ('price_below_reference', 'price_above_reference')
+            when layer = 'L1'
                 then
                     {{ plain_number("observed") }} || ' USD per GPU-hour is out of bounds for a reference of '
                     || {{ plain_number("expected") }}

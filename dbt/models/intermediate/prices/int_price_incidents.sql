@@ -236,7 +236,7 @@ explained_findings as (
             )
             <= case
                 when
-                    findings.rule_id in ('price_below_reference', 'price_above_reference')
+                    price_rules.layer = 'L1'
                     and findings.slip_ratio is null
                     then
                         case

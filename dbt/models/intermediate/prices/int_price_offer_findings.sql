@@ -122,6 +122,7 @@ gpu_prices as (
     select
         offers.snapshot_id,
         offers.series_id,
+        offers.pricing_model,
         gpu_models.reference_price_usd_per_gpu_hour as reference_price_usd,
         {{ ratio("offers.price_usd_per_instance_hour", "offers.gpu_count") }} as price_usd
     from offers
@@ -154,7 +155,8 @@ outside_bounds as (
     inner join price_rules
         on
             (
-                price_rules.rule_id = 'price_below_reference'
+                price_rules.rule_id
+                = case when referenced_prices.pricing_model = 'spot' then 'spot' else 'price' end || '_below_reference'
                 and referenced_prices.reference_ratio < price_rules.threshold
             )
             or (

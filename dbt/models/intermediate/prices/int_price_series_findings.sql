@@ -58,7 +58,7 @@ within_snapshots as (
         offer_findings.observed,
         offer_findings.expected,
         case
-            when offer_findings.rule_id in ('price_below_reference', 'price_above_reference')
+            when price_rules.layer = 'L1'
                 then {{ plain_number("observations.baseline_price_usd_per_instance_hour") }}
             else offer_findings.evidence
         end as evidence,

@@ -38,6 +38,7 @@ bounds as (
 
     select
         max(case when rule_id = 'price_below_reference' then threshold end) as lowest,
+        max(case when rule_id = 'spot_below_reference' then threshold end) as spot_lowest,
         max(case when rule_id = 'price_above_reference' then threshold end) as highest
     from {{ ref("price_rules") }}
 
@@ -118,7 +119,8 @@ comparable_offers as (
     cross join bounds
     where
         coalesce(priced_offers.gpu_price_usd / priced_offers.reference_price_usd, 1)
-        between bounds.lowest and bounds.highest
+        between case when priced_offers.pricing_model = 'spot' then bounds.spot_lowest else bounds.lowest end
+        and bounds.highest
         and priced_offers.snapshot_id in (select region_pool.member_snapshot_id from region_pool)
 
 ),
