@@ -11,6 +11,7 @@ fault and once more without: three pulls of a dataset of its own. Many trials sh
 import logging
 import math
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,20 @@ OPTIONS = (
     ("commit_1y_month", "Commitment", "1yr", "reserved", "Committed", 12, HOURS_PER_MONTH),
     ("commit_3y_month", "Commitment", "3yr", "reserved", "Committed", 36, HOURS_PER_MONTH),
 )
-COLUMNS = ("ts", "provider", "region", "instance_type", "gpu", "gpu_count", *(option[0] for option in OPTIONS))
+COLUMNS = (
+    "ts",
+    "provider",
+    "region",
+    "instance_type",
+    "gpu",
+    "gpu_count",
+    *(option[0] for option in OPTIONS),
+    "commit",
+)
+REQUIRED_COLUMNS = ("ts", "provider", "instance_type", "on_demand")
+NUMBERS = ("gpu_count", *(option[0] for option in OPTIONS))
+LABEL_COLUMNS = ("ts", "instance_type", "label")
+EVERYWHERE = "global"
 
 TRIAL_DAYS = 180
 TRIAL_REGIONS = 12
@@ -133,9 +147,10 @@ class HistoryReport:
 
 @dataclass(slots=True)
 class Trial:
-    """One fault in one snapshot."""
+    """One fault in one snapshot of one provider."""
 
     dataset: str
+    provider: str
     kind: str
     scope: str
     base_at: datetime
@@ -172,8 +187,8 @@ def backtest_history(history: Path, labels: Path | None) -> HistoryReport:
     """Replays the whole history through gate and models.
 
     Args:
-        history: Parquet or CSV with the columns of COLUMNS; `commit` (version of the price file) is optional.
-        labels: CSV with ts, region, instance_type, label (a list ending in ";") and the same optional `commit`.
+        history: Parquet or CSV with REQUIRED_COLUMNS and any others of COLUMNS (docs/price-checks.md).
+        labels: the same with LABEL_COLUMNS (label: names parted by ";") and, as the history, region and commit.
 
     Raises:
         HistoryError: the file cannot be used.
@@ -182,7 +197,7 @@ def backtest_history(history: Path, labels: Path | None) -> HistoryReport:
     with _private_warehouse(history) as room:
         con = room.connect()
         try:
-            _load_labels(con, labels)
+            has_labels = _load_labels(con, labels)
             _stage_history(con)
             refused = _load(con)
             row_count, snapshot_count, first, last = con.execute(
@@ -200,7 +215,7 @@ def backtest_history(history: Path, labels: Path | None) -> HistoryReport:
                 years=(last - first).days / 365.25,
                 refused=refused,
                 episodes=_episodes(con),
-                has_labels=labels is not None,
+                has_labels=has_labels,
                 moves=_moves(con),
                 findings=con.execute(
                     "select rule_id, severity, count(*), cast(sum(series_count) as bigint) "
@@ -258,37 +273,80 @@ def _private_warehouse(history: Path) -> Iterator[_Room]:
 
 
 def _read_history(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Reads the file into backtest.history; columns that it does not have are null, and a region "global".
+
+    Rows that say the same are one; two prices for one machine are left for the gate to refuse.
+    """
     con.execute("create schema if not exists backtest")
-    reader = "read_parquet" if path.suffix == ".parquet" else "read_csv"
+    present = _read_rows(con, path, REQUIRED_COLUMNS, COLUMNS)
+    _check_values(con, path, present.intersection(NUMBERS), "double", "a number (empty where there is none)")
+    columns = {
+        "snapshot_at": "cast(ts as timestamptz)",
+        "version": _text("commit", present, "''"),
+        "provider": "cast(provider as varchar)",
+        "region": _text("region", present, f"'{EVERYWHERE}'"),
+        "instance_type": "cast(instance_type as varchar)",
+        "gpu": _text("gpu", present, "null"),
+        "gpu_count": _number("gpu_count", 6, present),
+        **{name: _number(name, 12, present) for name, *_ in OPTIONS},
+    }
+    con.execute(
+        "create or replace table backtest.history as select distinct "
+        + ", ".join(f"{expression} as {name}" for name, expression in columns.items())
+        + " from rows_read"
+    )
+    is_priced = " or ".join(f"{name} is not null" for name, *_ in OPTIONS)
+    if not con.execute(f"select count(*) from backtest.history where {is_priced}").fetchall()[0][0]:
+        raise HistoryError(f"{path} holds no rows with a price")
+
+
+def _read_rows(
+    con: duckdb.DuckDBPyConnection, path: Path, required: tuple[str, ...], known: tuple[str, ...]
+) -> set[str]:
+    """Reads a Parquet or CSV file as it is into `rows_read` and returns its columns.
+
+    Raises:
+        HistoryError: it cannot be read, lacks a required column or a value in one, or has no time in `ts`.
+    """
+    # As text, so that a value that is none is reported with its column and not as a fault of a guessed type.
+    reader = "read_parquet(?)" if path.suffix == ".parquet" else "read_csv(?, all_varchar = true, header = true)"
     try:
-        columns = {row[0] for row in con.execute(f"describe select * from {reader}(?)", [str(path)]).fetchall()}
+        con.execute(f"create or replace temp table rows_read as select * from {reader}", [str(path)])
     except duckdb.Error as error:
         raise HistoryError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    if missing := [name for name in COLUMNS if name not in columns]:
-        raise HistoryError(f"{path} has no column {', '.join(missing)}; needed: {', '.join(COLUMNS)}")
-    version = 'cast("commit" as varchar)' if "commit" in columns else "''"
-    prices = ", ".join(
-        f"case when not isnan(cast({name} as double)) then cast({name} as decimal(28, 12)) end as {name}"
-        for name, *_ in OPTIONS
-    )
-    con.execute(
-        f"""
-        create or replace table backtest.history as
-        select
-            cast(ts as timestamptz) as snapshot_at, {version} as version, provider, region, instance_type, gpu,
-            cast(gpu_count as decimal(18, 6)) as gpu_count, {prices}
-        from {reader}(?)
-        """,
-        [str(path)],
-    )
-    if not con.execute("select count(*) from backtest.history").fetchall()[0][0]:
-        raise HistoryError(f"{path} holds no rows")
-    repeated = con.execute(
-        "select snapshot_at, region, instance_type from backtest.history "
-        "group by provider, version, snapshot_at, region, instance_type having count(*) > 1 limit 1"
-    ).fetchone()
-    if repeated:
-        raise HistoryError(f"{path} has two rows for {repeated[2]} in {repeated[1]} at {repeated[0]:%Y-%m-%d %H:%M}")
+    present = {row[0] for row in con.execute("describe rows_read").fetchall()}
+    if missing := [name for name in required if name not in present]:
+        others = ", ".join(name for name in known if name not in required)
+        raise HistoryError(
+            f"{path} has no column {', '.join(missing)}; needed: {', '.join(required)}; used where present: {others}"
+        )
+    for name in required:
+        empty = con.execute(f"select count(*) from rows_read where {name} is null").fetchall()[0][0]
+        if empty and name not in NUMBERS:
+            raise HistoryError(f"{path}: column {name} is empty in {empty:,} rows; each row needs one")
+    _check_values(con, path, {"ts"}, "timestamptz", "a time such as 2026-10-01 06:00:00+00")
+    return present
+
+
+def _check_values(con: duckdb.DuckDBPyConnection, path: Path, names: set[str], data_type: str, wanted: str) -> None:
+    for name in sorted(names):
+        found = con.execute(
+            f"select {name} from rows_read where {name} is not null and try_cast({name} as {data_type}) is null limit 1"
+        ).fetchone()
+        if found:
+            raise HistoryError(f"{path}: column {name} has {str(found[0])!r}, which is not {wanted}")
+
+
+def _text(name: str, present: set[str], default: str) -> str:
+    return f"coalesce(cast({name} as varchar), {default})" if name in present else f"cast({default} as varchar)"
+
+
+def _number(name: str, scale: int, present: set[str]) -> str:
+    """A decimal of a column that may be absent; NaN, as pandas writes what is missing, is null."""
+    if name not in present:
+        return f"cast(null as decimal(28, {scale}))"
+    number = f"cast({name} as double)"
+    return f"case when not isnan({number}) then cast({name} as decimal(28, {scale})) end"
 
 
 def _describe_sources(con: duckdb.DuckDBPyConnection) -> None:
@@ -298,8 +356,9 @@ def _describe_sources(con: duckdb.DuckDBPyConnection) -> None:
         source = SOURCE_PREFIX + provider
         con.execute(
             "insert into seeds.price_sources by name select ? as source, ? as provider, ? as title, "
-            "'USD' as declared_currency, 'instance_type' as price_key_from, false as is_market, '' as docs_url",
-            [source, provider, f"history of {provider}"],
+            "'USD' as declared_currency, 'instance_type' as price_key_from, '' as docs_url, "
+            "coalesce(bool_or(is_market), false) as is_market from seeds.price_sources where provider = ?",
+            [source, provider, f"history of {provider}", provider],
         )
         for _, words, term, model, category, months, _ in OPTIONS:
             con.execute(
@@ -318,7 +377,11 @@ def _describe_sources(con: duckdb.DuckDBPyConnection) -> None:
     known = {
         row[0] for row in con.execute("select raw_value from seeds.gpu_model_aliases where source = '*'").fetchall()
     }
-    for (name,) in con.execute("select distinct gpu from backtest.history where gpu is not null").fetchall():
+    named = con.execute(
+        "select distinct gpu from backtest.history anti join seeds.instance_types using (provider, instance_type) "
+        "where gpu is not null order by gpu"
+    ).fetchall()
+    for (name,) in named:
         canonical = canonical_gpu(name, models)
         if canonical is None:
             logger.warning("GPU %s is in no seed: its machines are checked without absolute bounds", name)
@@ -338,7 +401,7 @@ def canonical_gpu(name: str, models: list[str]) -> str | None:
     """
     if name in models:
         return name
-    parts = name.upper().split("-")
+    parts = re.split("[-_ ]+", name.upper())
     fitting = [model for model in models if _holds(model.upper().split("-"), parts)]
     if len(fitting) > 1:
         fitting = [model for model in fitting if "SXM" in model]
@@ -349,23 +412,45 @@ def _holds(model: list[str], name: list[str]) -> bool:
     return model[0] == name[0] and set(name) <= set(model)
 
 
-def _load_labels(con: duckdb.DuckDBPyConnection, path: Path | None) -> None:
+def _load_labels(con: duckdb.DuckDBPyConnection, path: Path | None) -> bool:
+    """Finds the labelled rows of the history and returns whether there are any; without a commit they are of all."""
     con.execute(
         "create or replace table backtest.labels "
         "(snapshot_at timestamptz, version varchar, region varchar, instance_type varchar, label varchar)"
     )
     if path is None:
-        return
-    try:
-        columns = {row[0] for row in con.execute("describe select * from read_csv(?)", [str(path)]).fetchall()}
-        version = 'cast("commit" as varchar)' if "commit" in columns else "''"
-        con.execute(
-            f"insert into backtest.labels select cast(ts as timestamptz), {version}, region, instance_type, label "
-            "from read_csv(?)",
-            [str(path)],
+        return False
+    present = _read_rows(con, path, LABEL_COLUMNS, (*LABEL_COLUMNS, "region", "commit"))
+    con.execute(
+        f"""
+        create or replace temp table labels_read as
+        select
+            cast(ts as timestamptz) as snapshot_at, {_text("commit", present, "null")} as label_version,
+            {_text("region", present, f"'{EVERYWHERE}'")} as region, cast(instance_type as varchar) as instance_type,
+            string_agg(distinct label, ';') as label
+        from rows_read
+        group by all
+        """
+    )
+    con.execute(
+        """
+        insert into backtest.labels
+        select distinct snapshot_at, version, region, instance_type, label
+        from backtest.history
+        inner join labels_read using (snapshot_at, region, instance_type)
+        where coalesce(label_version, version) = version
+        """
+    )
+    read, used = con.execute(
+        "select (select count(*) from labels_read), (select count(*) from backtest.labels)"
+    ).fetchall()[0]
+    if used < read:
+        logger.warning(
+            "%s of %s labels are no row of the history: ts, region, instance_type and commit must agree",
+            f"{read - used:,}",
+            f"{read:,}",
         )
-    except duckdb.Error as error:
-        raise HistoryError(f"{path} cannot be read as labels: {str(error).splitlines()[0]}") from None
+    return bool(used)
 
 
 def _record_columns(amount: str) -> str:
@@ -691,16 +776,19 @@ def _plan(con: duckdb.DuckDBPyConnection, trials: int, rng: random.Random) -> li
         """,
         [last - timedelta(days=TRIAL_DAYS)],
     ).fetchall()
-    machines: dict[datetime, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for snapshot_at, region, instance_type, _ in right:
-        machines[snapshot_at][region].append(instance_type)
-    snapshots = [snapshot_at for snapshot_at, regions in machines.items() if len(regions) >= 4]
+    machines: dict[tuple[datetime, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for snapshot_at, region, instance_type, provider in right:
+        machines[snapshot_at, provider][region].append(instance_type)
+    snapshots = [snapshot for snapshot, regions in machines.items() if len(regions) >= 4]
     if not snapshots:
-        raise HistoryError("the last 180 days of the history have no snapshot with four regions to inject faults into")
+        raise HistoryError(
+            "no faults were injected: the last 180 days of the history have no snapshot with four regions of one "
+            "provider. --trials 0 replays the history alone"
+        )
     prices = {
-        (row[0], row[1], row[2]): row[3]
+        (row[0], row[1], row[2], row[3]): row[4]
         for row in con.execute(
-            "select snapshot_at, region, instance_type, min(price_amount) from backtest.prices "
+            "select snapshot_at, provider, region, instance_type, min(price_amount) from backtest.prices "
             "where pricing_model_raw = 'OnDemand' group by all"
         ).fetchall()
     }
@@ -709,7 +797,7 @@ def _plan(con: duckdb.DuckDBPyConnection, trials: int, rng: random.Random) -> li
     def plan(kind: str, scope: str, cause: str, factor: float = 1.0) -> None:
         at = rng.choice(snapshots)
         regions = sorted(rng.sample(sorted(machines[at]), min(TRIAL_REGIONS, len(machines[at]))))
-        trial = Trial(f"trial-{len(planned):06}", kind, scope, at, regions, factor=factor, cause=cause)
+        trial = Trial(f"trial-{len(planned):06}", at[1], kind, scope, at[0], regions, factor=factor, cause=cause)
         trial.target_region = rng.choice(regions)
         trial.target_type = rng.choice(machines[at][trial.target_region])
         if kind == "regions swapped":
@@ -718,7 +806,7 @@ def _plan(con: duckdb.DuckDBPyConnection, trials: int, rng: random.Random) -> li
                 region
                 for region in regions
                 if sum(
-                    prices.get((at, region, name)) not in (None, prices.get((at, trial.target_region, name)))
+                    prices.get((*at, region, name)) not in (None, prices.get((*at, trial.target_region, name)))
                     for name in machines[at][trial.target_region]
                 )
                 >= 3
@@ -751,13 +839,23 @@ def _inject(con: duckdb.DuckDBPyConnection, batch: list[Trial]) -> None:
     for table in ("price_records", "price_loads", "source_fetches"):
         con.execute(f"delete from raw.{table}")
     con.execute(
-        "create or replace table backtest.trials (dataset varchar, kind varchar, scope varchar, base_at timestamptz, "
-        "target_region varchar, other_region varchar, target_type varchar, factor double)"
+        "create or replace table backtest.trials (dataset varchar, provider varchar, kind varchar, scope varchar, "
+        "base_at timestamptz, target_region varchar, other_region varchar, target_type varchar, factor double)"
     )
     con.executemany(
-        "insert into backtest.trials values (?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into backtest.trials values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            [t.dataset, t.kind, t.scope, t.base_at, t.target_region, t.other_region, t.target_type, t.factor]
+            [
+                t.dataset,
+                t.provider,
+                t.kind,
+                t.scope,
+                t.base_at,
+                t.target_region,
+                t.other_region,
+                t.target_type,
+                t.factor,
+            ]
             for t in batch
         ],
     )
@@ -771,10 +869,12 @@ def _inject(con: duckdb.DuckDBPyConnection, batch: list[Trial]) -> None:
     con.execute(
         """
         create or replace table backtest.trial_prices as
-        select prices.* exclude (snapshot_at, version), trials.*
+        select prices.* exclude (snapshot_at, version, provider), trials.*
         from backtest.trials
         inner join backtest.trial_regions using (dataset)
-        inner join backtest.prices on trials.base_at = prices.snapshot_at and trial_regions.region = prices.region
+        inner join backtest.prices
+            on trials.base_at = prices.snapshot_at and trials.provider = prices.provider
+            and trial_regions.region = prices.region
         where trials.kind <> '7-day freeze'
         """
     )
@@ -857,7 +957,9 @@ def _inject_freezes(con: duckdb.DuckDBPyConnection, batch: list[Trial]) -> None:
             from backtest.trials
             inner join backtest.freeze_pulls using (dataset)
             inner join backtest.trial_regions using (dataset)
-            inner join backtest.prices on trials.base_at = prices.snapshot_at and trial_regions.region = prices.region
+            inner join backtest.prices
+            on trials.base_at = prices.snapshot_at and trials.provider = prices.provider
+            and trial_regions.region = prices.region
             where prices.pricing_model_raw = 'Spot'
         )
         select
