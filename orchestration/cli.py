@@ -331,11 +331,16 @@ def query(
 def backtest_price_checks(
     history: Annotated[
         Path | None,
-        typer.Option("--history", help="Price history, Parquet or CSV.  [default: the shared sample]"),
+        typer.Option(
+            "--history",
+            help="Price history, Parquet or CSV: docs/price-checks.md lists its columns.  [default: the shared sample]",
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", help="Rows known to be wrong.  [default: labelled_wrong_prices*.csv* beside it]"),
+        typer.Option(
+            "--labels", help="Rows known to be wrong, Parquet or CSV.  [default: labelled_wrong_prices*.csv* beside it]"
+        ),
     ] = None,
     trials: Annotated[int, typer.Option("--trials", help="Faults injected per kind; 0 for none.", min=0)] = 50,
     seed: Annotated[int, typer.Option("--seed", help="The same seed injects the same faults.")] = 1,
