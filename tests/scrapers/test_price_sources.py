@@ -6,9 +6,11 @@ import importlib
 import json
 import pkgutil
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from feeds import FEEDS, NOW, ROOT, FakeClock, Feed, parse_bytes
@@ -22,7 +24,7 @@ from scrapers.http import HttpClient
 from scrapers.landing import EntryKind, LandedEntry, Landing
 from scrapers.prices.base import KeyUse, SourceOptions, pull_dataset
 from scrapers.prices.registry import PRICE_SOURCES
-from scrapers.records import PriceRecord
+from scrapers.records import PriceRecord, Reason
 from tests.fault_server import Answer, FaultServer, Request
 
 every_source = pytest.mark.parametrize("name", sorted(FEEDS))
@@ -56,11 +58,34 @@ def test_every_module_is_registered_once() -> None:
         assert type(source).__module__ == f"scrapers.prices.{name}"
 
 
+def test_the_source_that_contributing_shows_works(server: FaultServer, landing: Landing, client: HttpClient) -> None:
+    """The two blocks of code as they stand: what they serve is pulled, landed and parsed; a price of 0 is rejected."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    module, feed = (textwrap.dedent(block) for block in re.findall(r"   ```python\n(.*?)   ```", text, re.DOTALL))
+    shown: dict[str, Any] = {"__name__": "scrapers.prices.example"}
+    exec(module, shown)  # noqa: S102 - our own documentation
+    for heading in _HEADINGS:
+        assert f"\n{heading}" in shown["__doc__"], heading
+    source = shown["Example"]()
+    exec(feed, shown)  # noqa: S102 - as above
+    options = SourceOptions(base_url=server.url)
+    shown["LIST"]["prices"].append({**shown["H100"], "machine": "preview", "hourly": 0})
+    shown["FEED"].serve(server)
+    entry = pull_dataset(source, shown["FEED"].dataset, options, landing, now=NOW, client=client)
+    assert entry.kind is EntryKind.SNAPSHOT, entry.message
+    parsed = source.parse(landing.open_snapshot(entry))
+    assert [(r.sku_id, str(r.price_amount), str(r.gpu_count_raw)) for r in parsed.records] == [("h100x8", "23.92", "8")]
+    assert [rejection.reason for rejection in parsed.rejections] == [Reason.PRICE_NOT_POSITIVE]
+
+
+_HEADINGS = ("Endpoint", "Auth", "Paging", "A row", "Unit", "Quirks", "Verified")
+
+
 @every_source
 def test_sources_are_documented(name: str) -> None:
     source = PRICE_SOURCES[name]
     doc = importlib.import_module(type(source).__module__).__doc__ or ""
-    for heading in ("Endpoint", "Auth", "Paging", "A row", "Unit", "Quirks", "Verified"):
+    for heading in _HEADINGS:
         assert f"\n{heading}" in doc, heading
     assert source.docs.startswith("https://")
     assert source.base_url.startswith("https://")
