@@ -139,22 +139,38 @@ class TextLog:
 
 def _blocks(stream: BufferedIOBase) -> Iterator[bytes]:
     """The file in UTF-8. Of a line beyond MAX_LINE_BYTES the end is left out. PowerShell redirects in UTF-16."""
-    block = stream.read(BLOCK_BYTES)
-    wide = codecs.getincrementaldecoder("utf-16")("replace") if block[:2] in (b"\xff\xfe", b"\xfe\xff") else None
+    wide: codecs.IncrementalDecoder | None = None
     line_bytes = 0  # of the line that is open
-    while block:
+    for number, read in enumerate(_pieces(stream)):
+        block = read
+        if number == 0 and block[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            wide = codecs.getincrementaldecoder("utf-16")("replace")
         if wide is not None:
             block = wide.decode(block).encode(errors="replace")
         start = block.find(b"\n")
         if line_bytes + (len(block) if start < 0 else start) > MAX_LINE_BYTES:
             line_bytes = MAX_LINE_BYTES
             block = block[start:] if start >= 0 else b""
-        if (end := block.rfind(b"\n")) >= 0:
-            line_bytes = len(block) - end - 1
-        else:
-            line_bytes += len(block)
+        end = block.rfind(b"\n")
+        line_bytes = line_bytes + len(block) if end < 0 else len(block) - end - 1
         yield block
-        block = stream.read(BLOCK_BYTES)
+
+
+def _pieces(stream: BufferedIOBase) -> Iterator[bytes]:
+    """The file in blocks; of an archive that is cut, what came before the cut, and then its error."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while piece := stream.read1(BLOCK_BYTES):
+            pieces.append(piece)
+            size += len(piece)
+            if size >= BLOCK_BYTES:
+                yield b"".join(pieces)
+                pieces, size = [], 0
+    except (OSError, EOFError, zlib.error):
+        yield b"".join(pieces)
+        raise
+    yield b"".join(pieces)
 
 
 def _joined(lines: bytes, rest: bytes, *, is_end: bool) -> tuple[bytes, bytes]:

@@ -276,7 +276,7 @@ def _window(
     if not line.is_whole:
         return LineReject(line.number, "line_cut_short")
     stats = _STATS.fullmatch(message.rstrip().removesuffix("."))
-    if stats is None:
+    if stats is None or "\ufffd" in message:  # a byte that is no UTF-8
         return LineReject(line.number, "malformed_line")
     rates = {}
     for name, text in (("prompt", stats["prompt"]), ("generation", stats["output"])):
@@ -316,7 +316,7 @@ def _window(
 
 
 def _ratio(percent: re.Match[str] | None) -> float | None:
-    ratio = float(percent[1]) / 100 if percent else None
+    ratio = round(float(percent[1]) / 100, 8) if percent else None
     return ratio if ratio is not None and ratio <= 1 else None
 
 
