@@ -1,7 +1,7 @@
 """Logs of serving engines in text: vLLM's statistics lines, TGI's calls, llama.cpp's timings.
 
-Lines are written by hand in the shape of the recording (vLLM 0.32.0) and of public logs; expected values are worked out by
-hand. Over all of it one rule: what was read is accepted, rejected or passed over.
+Lines are written by hand in the shape of the recording (vLLM 0.32.0) and of public logs; expected values are worked
+out by hand. Over all of it one rule: what was read is accepted, rejected or passed over.
 """
 
 import gzip
@@ -10,10 +10,13 @@ import logging
 import os
 import shutil
 import subprocess
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from orchestration.settings import Settings
@@ -97,7 +100,40 @@ def of_file(settings: Settings) -> tuple[Any, ...]:
     return tuple(found)
 
 
-# --- the recording ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one of many files that were loaded together. `counts`: accepted, rejected, passed over."""
+
+    counts: tuple[Any, ...]
+    rejects: list[tuple[Any, ...]]
+    rows: list[tuple[Any, ...]]
+
+
+def outcomes(root: Path, kind: str, contents: Mapping[str, bytes], sql: str, options: str = "") -> dict[str, Outcome]:
+    """Loads a file per case at once. `sql` names the file it asks for as `$file`."""
+    settings = settings_for(root, kind, options)
+    for number, content in enumerate(contents.values()):
+        log = root / "logs" / f"case{number}.log"
+        log.write_bytes(content)
+        os.utime(log, (WRITTEN.timestamp(), WRITTEN.timestamp()))
+    load(settings)
+    found = {}
+    with duckdb.connect(str(settings.warehouse_path)) as con:
+        con.execute("set timezone = 'UTC'")
+        for number, name in enumerate(contents):
+            file = f"(select file_id from raw.usage_files where file_path like '%/case{number}.log')"
+            ((*counts,),) = con.execute(
+                f"select record_count, rejected_count, passed_over_count from raw.usage_files where file_id = {file}"
+            ).fetchall()
+            rejected = con.execute(
+                "select reason, field, cast(regexp_extract(first_location, ', line (\\d+)$', 1) as bigint), "
+                f"occurrences from raw.rejected_records where batch_id = {file} order by all"
+            ).fetchall()
+            found[name] = Outcome(tuple(counts), rejected, con.execute(sql.replace("$file", file)).fetchall())
+    return found
+
+
+# --- the recording ---
 
 
 @needs_recording
@@ -131,7 +167,7 @@ def test_the_recorded_json_log_is_read_between_its_other_lines(tmp_path: Path) -
     ) == [(2705.243, datetime(2026, 11, 23, 17, 59, 54, 948000, tzinfo=UTC), "tiny-llama")]
 
 
-# --- vLLM: how a line looks --------------------------------------------------------------------------------------------
+# --- vLLM: how a line looks ---
 
 AT = datetime(2026, 11, 23, 17, 54, 36, tzinfo=UTC)
 INNER = "INFO 11-23 17:54:36 [loggers.py:335] " + message()
@@ -158,19 +194,26 @@ LAYOUTS = {
 }
 
 
+LINE = """
+    select logged_at, engine, prompt_tokens_per_second, output_tokens_per_second, running_requests, waiting_requests,
+        kv_cache_usage_ratio, prefix_cache_hit_ratio, window_seconds
+    from raw.engine_log_windows where file_id = $file
+"""
+
+
+@pytest.fixture(scope="module")
+def layouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    contents = {name: text(line, "other") for name, line in LAYOUTS.items()}
+    return outcomes(tmp_path_factory.mktemp("layouts"), "vllm_log", contents, LINE)
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_line_of_every_release_and_collector_is_read(name: str, tmp_path: Path) -> None:
-    settings, _ = read(tmp_path, "vllm_log", text(LAYOUTS[name], "other"))
+def test_a_line_of_every_release_and_collector_is_read(name: str, layouts: dict[str, Outcome]) -> None:
     is_v0 = "Pending" in LAYOUTS[name]
     engine = None if is_v0 else "all" if "all ranks" in name else "0"
-    assert windows(
-        settings,
-        "logged_at, engine, prompt_tokens_per_second, output_tokens_per_second, running_requests, waiting_requests, "
-        "kv_cache_usage_ratio, prefix_cache_hit_ratio, window_seconds",
-    ) == [
-        (AT, engine, 71.1, 11.7, 18 if is_v0 else 1, 3 if is_v0 else 2, 0.089, None if is_v0 else 0.617, 10.0),
-    ]
-    assert of_file(settings) == (1, 0, 1)
+    running, waiting, hits = (18, 3, None) if is_v0 else (1, 2, 0.617)
+    assert layouts[name].rows == [(AT, engine, 71.1, 11.7, running, waiting, 0.089, hits, 10.0)]
+    assert layouts[name].counts == (1, 0, 1)
 
 
 def test_a_log_in_utf_16_is_read(tmp_path: Path) -> None:
@@ -186,24 +229,33 @@ STARTS = {
             "tensor_parallel_size=2, seed=0)", ("meta/llama-2", None, 2, None)),
     "0.8": ("[core.py:58] Initializing a V1 LLM engine (v0.8.5.post1) with config: model='/m', tensor_parallel_size=8, "
             "served_model_name=qwen3-32b, x=1", ("qwen3-32b", "0.8.5.post1", 8, "all")),
-    "0.15": ("[core.py:58] Initializing a V1 LLM engine (v0.15.1) with config: model='m', x=1", ("m", "0.15.1", None, "all")),
+    "0.15": ("[core.py:58] Initializing a V1 LLM engine (v0.15.1) with config: model='m', x=1",
+             ("m", "0.15.1", None, "all")),
     "0.16": ("[core.py:58] Initializing a V1 LLM engine (v0.16.0rc2) with config: model='m', x=1",
              ("m", "0.16.0rc2", None, "computed")),
-    "only the server's word": ("[api_server.py:9] vLLM API server version 0.19.2rc1", (None, "0.19.2rc1", None, "computed")),
+    "only the server's word": ("[api_server.py:9] vLLM API server version 0.19.2rc1",
+                               (None, "0.19.2rc1", None, "computed")),
     "in a prompt": ("[x.py:1] Received request a: prompt: 'LLM engine (v9.9) with config: model='m', '",
                     (None, None, None, None)),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", STARTS)
-def test_start_up_lines_say_model_version_and_what_the_prompt_rate_counts(name: str, tmp_path: Path) -> None:
-    line, expected = STARTS[name]
-    settings, _ = read(tmp_path, "vllm_log", text(f"INFO 11-23 17:00:00 {line}", seconds(30)))
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    contents = {name: text(f"INFO 11-23 17:00:00 {line}", seconds(30)) for name, (line, _) in STARTS.items()}
     columns = "model_name, engine_version, tensor_parallel_size, prompt_basis"
-    assert windows(settings, columns) == [expected]
+    sql = f"select {columns} from raw.engine_log_windows where file_id = $file"
+    return outcomes(tmp_path_factory.mktemp("starts"), "vllm_log", contents, sql)
 
 
-# --- vLLM: what a line is an average of ------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", STARTS)
+def test_start_up_lines_say_model_version_and_what_the_prompt_rate_counts(
+    name: str, starts: dict[str, Outcome]
+) -> None:
+    assert starts[name].rows == [STARTS[name][1]]
+
+
+# --- vLLM: what a line is an average of ---
 
 
 def lengths(root: Path, *lines: str, options: str = "") -> list[float]:
@@ -246,7 +298,7 @@ def test_ranks_and_processes_have_windows_of_their_own(tmp_path: Path) -> None:
     assert lengths(tmp_path, *lines, again, seconds(27)) == [10] * 10
 
 
-# --- vLLM: year and zone ----------------------------------------------------------------------------------------------
+# --- vLLM: year and zone ---
 
 
 def instants(root: Path, *stamps: str, **how: Any) -> list[str]:
@@ -306,7 +358,7 @@ def test_json_stamps_are_in_the_zone_of_the_ledger(tmp_path: Path) -> None:
     assert windows(settings, "logged_at") == [(datetime(2026, 7, 1, 16, 0, 0, 250000, tzinfo=UTC),)]
 
 
-# --- lines that Kubernetes cuts ---------------------------------------------------------------------------------------
+# --- lines that Kubernetes cuts ---
 
 
 def parts(*pieces: tuple[str, str, str]) -> bytes:
@@ -350,7 +402,7 @@ def test_parts_are_joined_across_blocks(tmp_path: Path, monkeypatch: pytest.Monk
     assert of_file(settings) == (10, 0, 10)
 
 
-# --- what is between -----------------------------------------------------------------------------------------------
+# --- what is between ---
 
 GOOD = (seconds(0), seconds(10), seconds(20))
 BROKEN = {
@@ -379,13 +431,17 @@ BROKEN = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    contents = {name: text(GOOD[0], "x", line, *GOOD[1:]) for name, (line, _, _) in BROKEN.items()}
+    return outcomes(tmp_path_factory.mktemp("broken"), "vllm_log", contents, LINE)
+
+
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_line_is_rejected_with_its_place_and_the_others_stay(name: str, tmp_path: Path) -> None:
-    line, reason, field = BROKEN[name]
-    settings, result = read(tmp_path, "vllm_log", text(GOOD[0], "x", line, *GOOD[1:]))
-    assert rejects(settings) == [(reason, field, 3, 1)]
-    assert of_file(settings) == (3, 1, 1)
-    assert not result.failures
+def test_a_broken_line_is_rejected_with_its_place_and_the_others_stay(name: str, broken: dict[str, Outcome]) -> None:
+    _, reason, field = BROKEN[name]
+    assert broken[name].rejects == [(reason, field, 3, 1)]
+    assert broken[name].counts == (3, 1, 1)
 
 
 OTHERS = {
@@ -406,13 +462,18 @@ OTHERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    contents = {name: text(GOOD[0]) + between.encode() + text(*GOOD[1:]) for name, between in OTHERS.items()}
+    sql = "select line_number from raw.engine_log_windows where file_id = $file order by line_number"
+    return outcomes(tmp_path_factory.mktemp("others"), "vllm_log", contents, sql)
+
+
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_is_not_ours_is_passed_over_and_counted(name: str, tmp_path: Path) -> None:
-    between = OTHERS[name].encode()
-    settings, _ = read(tmp_path, "vllm_log", text(GOOD[0]) + between + text(*GOOD[1:]))
-    assert of_file(settings) == (3, 0, between.count(b"\n"))
-    last = 3 + between.count(b"\n")
-    assert windows(settings, "line_number") == [(1,), (last - 1,), (last,)]
+def test_what_is_not_ours_is_passed_over_and_counted(name: str, others: dict[str, Outcome]) -> None:
+    between = OTHERS[name].count("\n")
+    assert others[name].counts == (3, 0, between)
+    assert others[name].rows == [(1,), (between + 2,), (between + 3,)]
 
 
 @pytest.mark.parametrize("packing", ["plain", "gzip", "zstd"])
@@ -503,7 +564,7 @@ def test_options_are_checked(kind: str, options: str, told: str, tmp_path: Path)
     assert told in str(error.value)
 
 
-# --- TGI ---------------------------------------------------------------------------------------------------------------
+# --- TGI ---
 
 CALLS = (
     "select call_type, status, is_stream, started_at, completed_at, prompt_tokens, completion_tokens from raw.requests"
@@ -527,27 +588,34 @@ TGI_LINES = {
 }
 
 
+@pytest.fixture(scope="module")
+def tgi_lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    contents = {name: text("Warming up model", line) for name, line in TGI_LINES.items()}
+    contents |= {total: text(tgi(5, total)) for total in DURATIONS}
+    return outcomes(tmp_path_factory.mktemp("tgi"), "tgi_log", contents, f"{CALLS} where file_id = $file")
+
+
 @pytest.mark.parametrize("name", TGI_LINES)
-def test_a_call_of_tgi_has_times_and_no_tokens(name: str, tmp_path: Path) -> None:
-    settings, _ = read(tmp_path, "tgi_log", text("Warming up model", TGI_LINES[name]))
+def test_a_call_of_tgi_has_times_and_no_tokens(name: str, tgi_lines: dict[str, Outcome]) -> None:
     started = datetime(2026, 11, 23, 17, 0, 2, 978010, tzinfo=UTC)
-    assert rows(settings, CALLS) == [("chat_completions", "success", None, started, ENDED, None, None)]
-    assert of_file(settings) == (1, 0, 1)
+    assert tgi_lines[name].rows == [("chat_completions", "success", None, started, ENDED, None, None)]
+    assert tgi_lines[name].counts == (1, 0, 1)
 
 
-@pytest.mark.parametrize(
-    ("total", "microseconds"),
-    [("1.5s", 1_500_000), ("735.200735ms", 735_201), ("955.594µs", 956), ("955.594us", 956), ("1500ns", 2)],
-)
-def test_durations_of_tgi(total: str, microseconds: int, tmp_path: Path) -> None:
-    settings, _ = read(tmp_path, "tgi_log", text(tgi(5, total)))
-    sql = "select epoch_us(completed_at) - epoch_us(started_at) from raw.requests"
-    assert rows(settings, sql) == [(microseconds,)]
+DURATIONS = {"1.5s": 1_500_000, "735.200735ms": 735_201, "955.594µs": 956, "955.594us": 956, "1500ns": 2}
+
+
+@pytest.mark.parametrize("total", DURATIONS)
+def test_durations_of_tgi(total: str, tgi_lines: dict[str, Outcome]) -> None:
+    ((_, _, _, started, ended, _, _),) = tgi_lines[total].rows
+    assert (ended - started) / timedelta(microseconds=1) == DURATIONS[total]
 
 
 def test_failed_calls_of_tgi_and_streams(tmp_path: Path) -> None:
-    failed = ('2026-11-23T17:00:05.478010Z ERROR chat_completions:generate{parameters=GenerateParameters { stop: ["x"] }}: '
-              "text_generation_router::infer: router/src/infer.rs:105: `inputs` must have less than 4096 tokens")  # fmt: skip
+    failed = (
+        '2026-11-23T17:00:05.478010Z ERROR chat_completions:generate{parameters=GenerateParameters { stop: ["x"] }}: '
+        "text_generation_router::infer: router/src/infer.rs:105: `inputs` must have less than 4096 tokens"
+    )
     shard = "2026-11-23T17:00:05.478010Z ERROR shard-manager: text_generation_launcher: Shard failed"
     stream = tgi(6).replace("chat_completions{", "generate_stream{parameters=GenerateParameters { seed: None } ")
     settings, _ = read(tmp_path, "tgi_log", text(failed, shard, stream, tgi_json(level="ERROR", message="boom")))
@@ -571,15 +639,19 @@ TGI_BROKEN = {
 }
 
 
+@pytest.fixture(scope="module")
+def tgi_broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    contents = {name: text(tgi(1), "x", line, tgi(2)) for name, (line, _) in TGI_BROKEN.items()}
+    return outcomes(tmp_path_factory.mktemp("tgi_broken"), "tgi_log", contents, f"{CALLS} where file_id = $file")
+
+
 @pytest.mark.parametrize("name", TGI_BROKEN)
-def test_a_broken_call_of_tgi_is_rejected(name: str, tmp_path: Path) -> None:
-    line, reason = TGI_BROKEN[name]
-    settings, _ = read(tmp_path, "tgi_log", text(tgi(1), "x", line, tgi(2)))
-    assert [(row[0], row[2], row[3]) for row in rejects(settings)] == [(reason, 3, 1)]
-    assert of_file(settings) == (2, 1, 1)
+def test_a_broken_call_of_tgi_is_rejected(name: str, tgi_broken: dict[str, Outcome]) -> None:
+    assert [(row[0], row[2], row[3]) for row in tgi_broken[name].rejects] == [(TGI_BROKEN[name][1], 3, 1)]
+    assert tgi_broken[name].counts == (2, 1, 1)
 
 
-# --- llama.cpp ---------------------------------------------------------------------------------------------------------
+# --- llama.cpp ---
 
 REQUESTS = (
     "select prompt_tokens, completion_tokens, token_basis, status, completed_at from raw.requests order by started_at"
@@ -595,11 +667,12 @@ def stamped(at: str, lines: list[str]) -> list[str]:
 
 
 def old_build(epoch: int) -> list[str]:
-    return [
-        f'INFO [           print_timings] prompt eval time     =     992.40 ms /    11 tokens (x) | tid="1" timestamp={epoch}',
-        f'INFO [           print_timings] generation eval time =    8627.28 ms /    25 runs   (x) | tid="1" timestamp={epoch}',
-        f'INFO [           print_timings]           total time =    9619.68 ms | tid="1" timestamp={epoch} id_slot=0',
-    ]
+    timed = (
+        "prompt eval time     =     992.40 ms /    11 tokens (   90.22 ms per token)",
+        "generation eval time =    8627.28 ms /    25 runs   (  345.09 ms per token)",
+        "          total time =    9619.68 ms",
+    )
+    return [f'INFO [           print_timings] {line} | tid="1" timestamp={epoch} id_slot=0' for line in timed]
 
 
 SEVENTEEN = datetime(2026, 11, 23, 17, 0, 0, tzinfo=UTC)
@@ -668,13 +741,21 @@ LLAMA_BROKEN = {
 }
 
 
+@pytest.fixture(scope="module")
+def llama_broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    contents = {
+        name: text(*cri(timings(), 1), "x", *cri(lines, 20), *cri(timings(), 40), *cri(timings(), 50))
+        for name, (lines, _, _) in LLAMA_BROKEN.items()
+    }
+    sql = "select prompt_tokens from raw.requests where file_id = $file"
+    return outcomes(tmp_path_factory.mktemp("llama_broken"), "llama_cpp_log", contents, sql)
+
+
 @pytest.mark.parametrize("name", LLAMA_BROKEN)
-def test_a_broken_request_of_llama_cpp_is_rejected(name: str, tmp_path: Path) -> None:
-    lines, reason, count = LLAMA_BROKEN[name]
-    content = text(*cri(timings(), 1), "x", *cri(lines, 20), *cri(timings(), 40), *cri(timings(), 50))
-    settings, _ = read(tmp_path, "llama_cpp_log", content)
-    assert [(row[0], row[2], row[3]) for row in rejects(settings)] == [(reason, 5, count)]
-    assert rows(settings, "select count(*) from raw.requests") == [(3,)]
+def test_a_broken_request_of_llama_cpp_is_rejected(name: str, llama_broken: dict[str, Outcome]) -> None:
+    _, reason, count = LLAMA_BROKEN[name]
+    assert [(row[0], row[2], row[3]) for row in llama_broken[name].rejects] == [(reason, 5, count)]
+    assert llama_broken[name].rows == [(11,)] * 3
 
 
 def test_logs_of_one_build_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
@@ -687,7 +768,7 @@ def test_logs_of_one_build_that_begin_alike_are_told_apart(tmp_path: Path) -> No
     assert [row[0] for row in rows(settings, REQUESTS)] == [1, 2]
 
 
-# --- privacy -----------------------------------------------------------------------------------------------------------
+# --- privacy ---
 
 CANARIES = ("CANARYPROMPT tell me", "sk-CANARYKEY0123456789", "canary.mail@example.com", "203.0.113.77")
 
@@ -709,7 +790,7 @@ def private(kind: str, canary: str) -> list[str]:
             seconds(5) + f", {canary}",
             seconds(5) + f", Note: {canary}",
             f"INFO 11-23 17:00:05 [{canary.split()[0]}:1] {message()}",
-            f"INFO 11-23 17:00:05 [core.py:1] Initializing a V1 LLM engine (v0.32.0) with config: model='m', key='{canary}'",
+            f"INFO 11-23 17:00:05 [core.py:1] Initializing a V1 LLM engine (v0.9) with config: model='m', k='{canary}'",
             json.dumps({"asctime": canary, "process": canary, "message": message(), "x": canary}),
             json.dumps({"asctime": "2026-11-23 17:00:06,000", "process": canary, "message": message(), "x": canary}),
             json.dumps({"asctime": "2026-11-23 17:00:06,000", "message": canary + " throughput: "})[:-4],

@@ -20,7 +20,7 @@ import duckdb
 
 from orchestration.serving_logs.files import MAX_LINE_BYTES, LogFile, open_log
 
-BLOCK_BYTES = 8 * 1024 * 1024
+BLOCK_BYTES = 1024 * 1024
 TAIL_BYTES = 64 * 1024
 
 # `\x1b[32m`, and as CloudWatch and some syslogs write it down (huggingface/text-generation-inference#1763).
@@ -32,7 +32,6 @@ _STAMPED = re.compile(
     r"(?:(?:stdout|stderr) ([FP])(?::\S{1,20})? |[^\s()]{1,253} [\w.@-]{1,64}\[\d{1,9}\]: )?"
 )
 _PART = re.compile(rb"\d{4}-\d\d-\d\dT[^ ]{8,40} (stdout|stderr) ([FP])(?::[^ ]{1,20})? ")
-_HAS_PARTS = re.compile(rb"^\d{4}-\d\d-\d\dT[^ ]{8,40} std(?:out|err) P", re.MULTILINE)
 
 # A collector's own prefix, in the local time of its host: `2026-04-19 13:22:58.684 | `.
 _LOCALLY_STAMPED = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:[.,]\d{1,9})? \| ")
@@ -180,7 +179,7 @@ def _joined(lines: bytes, rest: bytes, *, is_end: bool) -> tuple[bytes, bytes]:
     still open goes back to the rest, unless this `is_end`. A continuation is never taken for a line: a prompt cut at
     the right place could pretend to be one.
     """
-    if _HAS_PARTS.search(lines) is None:
+    if _PART.match(lines) is None:  # Kubernetes stamps every line, so the first one tells
         return lines, rest
     parts = lines.split(b"\n")
     open_parts: dict[bytes, tuple[int, int]] = {}  # stream -> which part, and where it says P
