@@ -50,7 +50,7 @@ def seconds(second: int, *rates: object, **parts: str) -> str:
 def tgi(number: int, total: str = "2.5s") -> str:
     return (
         f'2026-11-23T17:00:{number:02}.478010Z  INFO chat_completions{{total_time="{total}" validation_time="955.594µs" '
-        'queue_time="73.176µs" inference_time="2.1s" time_per_token="36.708605ms" seed="Some(1346)"}: '
+        'queue_time="73.176µs" inference_time="2.1s" time_per_token="36.708605ms" seed="Some(7)"}: '
         "text_generation_router::server: router/src/server.rs:622: Success"
     )
 
@@ -798,7 +798,7 @@ def private(kind: str, canary: str) -> list[str]:
         ]
     elif kind == "tgi_log":
         lines += [
-            tgi(5).replace("Some(1346)", canary),
+            tgi(5).replace("Some(7)", canary),
             tgi(5, canary),
             tgi(5).replace("{total", f'{{parameters=GenerateParameters {{ stop: ["{canary}"] }} total'),
             f"2026-11-23T17:00:05Z ERROR generate{{x}}: router/src/x.rs:1: {canary}",
