@@ -49,7 +49,7 @@ def seconds(second: int, *rates: object, **parts: str) -> str:
 
 def tgi(number: int, total: str = "2.5s") -> str:
     return (
-        f'2026-11-23T17:00:{number:02}.478010Z  INFO chat_completions{{total_time="{total}" validation_time="955.594µs" '
+        f'2026-11-23T17:00:{number:02}.478010Z  INFO chat_completions{{total_time="{total}" validation_time="95µs" '
         'queue_time="73.176µs" inference_time="2.1s" time_per_token="36.708605ms" seed="Some(7)"}: '
         "text_generation_router::server: router/src/server.rs:622: Success"
     )
