@@ -186,20 +186,25 @@ create table if not exists raw.engine_log_windows (
     source_name varchar not null,
     file_id varchar not null,
     line_number bigint not null,
-    replica_key varchar not null,              -- pod or folder of the log
-    engine varchar,                            -- data-parallel rank
+    replica_key varchar not null,              -- namespace/pod, or folder and name of the log
+    engine varchar,                            -- data-parallel rank; all: one line for all ranks; null before vLLM V1
     model_name varchar,                        -- where the log's own start-up lines say so
     engine_version varchar,
     logged_at timestamptz not null,
     usage_date date not null,                  -- UTC day of logged_at
-    window_seconds double,                     -- what the rates are averages of; null for the first line after a pause
+    window_seconds double,                     -- what the rates are averages of: the log's interval, also after a pause
     prompt_tokens_per_second double,
     output_tokens_per_second double,
     running_requests bigint,
     waiting_requests bigint,
     kv_cache_usage_ratio double,
-    prefix_cache_hit_ratio double
+    prefix_cache_hit_ratio double,             -- over the last 1,000 requests, not the window
+    prompt_basis varchar,                      -- computed: without cached tokens | all; null: the log does not say its version
+    tensor_parallel_size bigint
 );
+-- For warehouses made before the columns were.
+alter table raw.engine_log_windows add column if not exists prompt_basis varchar;
+alter table raw.engine_log_windows add column if not exists tensor_parallel_size bigint;
 
 -- One row per snapshot of a cluster that was read: a list of nodes or pods by kubectl, or a page of the DCGM exporter.
 create table if not exists raw.inventory_snapshots (

@@ -380,6 +380,9 @@ class UsageSource(PrometheusOptions):
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
     time_origin: UtcInstant | None = None
     no_output_means_failure: bool = False
+    year: int | None = Field(default=None, ge=2020, le=2100)
+    log_interval_seconds: float | None = Field(default=None, gt=0, le=3600)
+    clock: Literal["file_name", "file_time"] | None = None
 
     OPTIONS: ClassVar = (
         "time_zone",
@@ -389,6 +392,9 @@ class UsageSource(PrometheusOptions):
         "time_unit",
         "time_origin",
         "no_output_means_failure",
+        "year",
+        "log_interval_seconds",
+        "clock",
         *PrometheusOptions.model_fields,
     )
 

@@ -47,6 +47,9 @@ USAGE_KINDS = {
     "sglang_requests": UsageKind("requests", "engine_requests", options=("time_zone",)),
     "envoy_ai_gateway": UsageKind("requests", "gateway", options=("fields",)),
     "ollama": UsageKind("requests", "client", other_roles=("engine_requests", "gateway")),
+    "vllm_log": UsageKind("engine_log_windows", "engine_log", options=("time_zone", "year", "log_interval_seconds")),
+    "tgi_log": UsageKind("requests", "engine_requests"),
+    "llama_cpp_log": UsageKind("requests", "engine_requests", options=("clock",)),
     "requests": UsageKind(
         "requests",
         "client",

@@ -716,11 +716,11 @@ def _list_loaded_files(con: duckdb.DuckDBPyConnection, source: UsageSource, now:
 
 def _gate_usage(con: duckdb.DuckDBPyConnection, source: UsageSource) -> tuple[list[str], list[str]]:
     """Checks the staged files; returns the failed rules as sentences, and the ids of the files that broke one."""
-    tokens = (
-        "min(value)"
-        if USAGE_KINDS[source.kind].table == "metric_samples"
-        else "min(least(coalesce(prompt_tokens, 0), coalesce(completion_tokens, 0)))"
-    )
+    tokens = {
+        "metric_samples": "min(value)",
+        "requests": "min(least(coalesce(prompt_tokens, 0), coalesce(completion_tokens, 0)))",
+        "engine_log_windows": "min(least(coalesce(prompt_tokens_per_second, 0), output_tokens_per_second))",
+    }[USAGE_KINDS[source.kind].table]
     frame = con.execute(
         f"""
         with lowest as (select file_id, cast({tokens} as double) as min_tokens from staged_records group by file_id),

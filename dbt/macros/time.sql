@@ -53,6 +53,15 @@ whatever the session says. What an engine spells its own way is dispatched; mode
     {{ instant }} + to_hours({{ hours }})
 {%- endmacro %}
 
+{#- The instant a number of seconds later, to the microsecond; negative: earlier. -#}
+{% macro plus_seconds(instant, seconds) -%}
+    {{ return(adapter.dispatch("plus_seconds")(instant, seconds)) }}
+{%- endmacro %}
+
+{% macro duckdb__plus_seconds(instant, seconds) -%}
+    make_timestamptz(epoch_us({{ instant }}) + cast(round(({{ seconds }}) * 1000000) as bigint))
+{%- endmacro %}
+
 {#- The day a number of days later. -#}
 {% macro plus_days(day, days) -%}
     {{ return(adapter.dispatch("plus_days")(day, days)) }}

@@ -35,7 +35,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One file to read. `file_id` survives a rename; `replica_key` and `scraped_at` are set for scrapes only."""
+    """One file to read. `file_id` survives a rename; `replica_key`: who wrote it; `scraped_at`: of scrapes only."""
 
     path: Path
     file_id: str
@@ -110,7 +110,7 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownF
         else:
             log_id = _log_identity(path, source, before)
             if log_id is not None:
-                changed.append(LogFile(path, log_id, stat.st_size, modified_at))
+                changed.append(LogFile(path, log_id, stat.st_size, modified_at, _log_replica(path, base)))
             elif stat.st_size:
                 unreadable.append(UnreadableFile(path, "no_readable_first_line"))
     unchanged = len(chosen)
@@ -136,6 +136,16 @@ def _scrape_identity(path: Path, source_name: str, replica: str, scraped_at: dat
     if b"process_start_time_seconds " not in content and b"_created{" not in content:
         own = replica
     return hashlib.sha256(f"{source_name}|{scraped_at.isoformat()}|{own}".encode()).hexdigest()[:32]
+
+
+def _log_replica(path: Path, base: Path) -> str:
+    """Who wrote a log: `namespace/pod` where the kubelet named the path, else its folder and its name without endings.
+
+    The endings go because rotation and packing change them.
+    """
+    if pod := re.search(r"/([a-z0-9.-]+)_([a-z0-9.-]+)_[0-9a-f-]{32,36}/[^/]+/[^/]+$", path.as_posix()):
+        return f"{pod[1]}/{pod[2]}"
+    return (path.parent.relative_to(base) / (path.name.split(".")[0] or path.name)).as_posix()
 
 
 def _stat_of_log(path: Path) -> os.stat_result | None:
@@ -167,6 +177,8 @@ def _log_identity(path: Path, source: UsageSource, before: KnownFile | None) -> 
                 return None
         else:
             content = b"".join(lines)
+    elif source.kind == "llama_cpp_log":
+        content += _first_marked_line(path, b"eval time")  # every run of a build begins with the same line
     return hashlib.sha256(source.name.encode() + b"|" + content).hexdigest()[:32]
 
 
@@ -324,6 +336,15 @@ def first_lines(path: Path, count: int) -> list[bytes] | None:
     if lines:
         lines[0] = lines[0].removeprefix(UTF8_MARK)
     return lines or None
+
+
+def _first_marked_line(path: Path, mark: bytes) -> bytes:
+    """The first line with `mark` in the first megabyte of a file; empty where there is none yet."""
+    try:
+        with open_log(path) as stream:
+            return next((line for line in stream.read(1 << 20).splitlines(keepends=True) if mark in line), b"")
+    except (OSError, EOFError, zlib.error):
+        return b""
 
 
 def text_lines() -> str:

@@ -11,12 +11,15 @@ from orchestration.serving_logs.envoy_ai_gateway import envoy_ai_gateway
 from orchestration.serving_logs.files import Discovery, KnownFile, LogFile, discover
 from orchestration.serving_logs.generic_requests import generic_requests
 from orchestration.serving_logs.litellm import litellm_payloads, litellm_spend_logs
+from orchestration.serving_logs.llama_cpp_log import LLAMA_CPP_LOG
 from orchestration.serving_logs.metric_pages import stage_metric_pages
 from orchestration.serving_logs.ollama import ollama_replies
 from orchestration.serving_logs.otlp_spans import otlp_spans
 from orchestration.serving_logs.prometheus_answers import discover_answers, stage_answers
 from orchestration.serving_logs.requests import RequestFormat, RequestReader
 from orchestration.serving_logs.sglang_requests import sglang_requests
+from orchestration.serving_logs.tgi_log import TGI_LOG
+from orchestration.serving_logs.vllm_log import stage_vllm_log
 from orchestration.settings import Settings, UsageSource
 
 
@@ -49,5 +52,8 @@ READERS = {
     "sglang_requests": _requests(sglang_requests, only_calls=False),
     "envoy_ai_gateway": _requests(envoy_ai_gateway, only_calls=False),
     "ollama": _requests(ollama_replies, only_calls=False),
+    "vllm_log": Reader(stage_vllm_log),
+    "tgi_log": Reader(TGI_LOG.stage),
+    "llama_cpp_log": Reader(LLAMA_CPP_LOG.stage),
     "requests": _requests(generic_requests, only_calls=True),
 }

@@ -161,10 +161,10 @@ class RequestReader:
                 f"""
                 insert into raw.requests by name
                 select * exclude (file_path, record_number, rejected)
-                from ({_typed(format_, batch.scan, numbered=format_.by_position)})
+                from ({typed_requests(format_, batch.scan, numbered=format_.by_position)})
                 where case when rejected is null then true else error('a line is not usable') end
                 """,
-                {**_arguments(source, now), **batch.arguments, "paths": [literal(path) for path in batch.paths]},
+                {**request_arguments(source, now), **batch.arguments, "paths": [literal(path) for path in batch.paths]},
             )
         if con.execute("select count(*) from failed_files").fetchall() != [(0,)]:
             raise duckdb.InvalidInputException("a file is not usable")
@@ -192,11 +192,11 @@ class RequestReader:
             "create or replace temp table parsed as select *, cast(null as varchar) as file_path, "
             "cast(null as bigint) as record_number, cast(null as varchar[]) as rejected from raw.requests limit 0"
         )
-        arguments = _arguments(source, now)
+        arguments = request_arguments(source, now)
         for batch in _batches(con, format_, files, ignore_errors=True):
             by_file_where_it_fails(
                 con,
-                f"insert into parsed by name {_typed(format_, batch.scan, numbered=format_.by_position)}",
+                f"insert into parsed by name {typed_requests(format_, batch.scan, numbered=format_.by_position)}",
                 batch.paths,
                 {**arguments, **batch.arguments},
             )
@@ -249,7 +249,7 @@ class RequestReader:
             reason = _salvage(path, salvaged, format_)
             scan = _json_scan(format_, "newline_delimited", ignore_errors=True)
             con.execute(
-                f"insert into parsed by name {_typed(format_, scan, numbered=True)}",
+                f"insert into parsed by name {typed_requests(format_, scan, numbered=True)}",
                 {
                     **arguments,
                     **_of_file(path, _shape(path, format_)),
@@ -269,14 +269,14 @@ class RequestReader:
             )
 
 
-def _arguments(source: UsageSource, now: datetime) -> dict[str, object]:
-    """Arguments of `_typed` that are the same for all files."""
+def request_arguments(source: UsageSource, now: datetime) -> dict[str, object]:
+    """Arguments of `typed_requests` that are the same for all files."""
     # A day of clock skew is forgiven; anything later is a wrong unit or a wrong clock.
     return {"source": source.name, "latest": now + timedelta(days=1)}
 
 
 def _of_file(path: Path, shape: Shape) -> dict[str, object]:
-    """Arguments of `_typed` for a file that is read alone. `name`: the file's own, where a copy of it is read."""
+    """Arguments of `typed_requests` for a file that is read alone. `name`: the file's own, of which a copy is read."""
     malformed = "malformed_row" if shape in (Shape.CSV, Shape.PARQUET) else MALFORMED_LINE
     packing: dict[str, object] = {} if shape is Shape.PARQUET else {"compression": compression(path)}
     return {"name": str(path), "malformed": malformed, **packing}
@@ -421,11 +421,14 @@ def _found(format_: RequestFormat, header: list[str], column: Callable[[int], st
 # --- from fields to rows --------------------------------------------------------------------------------------------
 
 
-def _typed(format_: RequestFormat, scan: str, *, numbered: bool) -> str:
+def typed_requests(
+    format_: RequestFormat, scan: str, *, numbered: bool = True, record_number: str = "row_number() over ()"
+) -> str:
     """SQL: the rows of raw.requests that `$paths` hold, with `file_path`, `record_number` and `rejected`.
 
     `rejected` is [reason, field], null for a usable row. One pass from file to typed columns: the scan is the limit, a
-    second copy of its text would double the time. Numbering records holds the scan to one thread.
+    second copy of its text would double the time. Numbering records holds the scan to one thread, unless the scan has
+    a `record_number` of its own (SQL).
     """
     stated = dict(format_.stated)
     if format_.by_position:
@@ -475,7 +478,7 @@ def _typed(format_: RequestFormat, scan: str, *, numbered: bool) -> str:
     )
     return f"""
         with lines as (
-            select *, {"row_number() over ()" if numbered else "cast(null as bigint)"} as record_number,
+            select *, {record_number if numbered else "cast(null as bigint)"} as record_number,
                 coalesce(cast($name as varchar), file_name) as file_path
             from ({scan})
         ),
@@ -626,7 +629,7 @@ def _locate(
     ]
     if not is_numbered:
         scan = _scan(con, format_, path, shape, ignore_errors=True)
-        relation = f"({_typed(format_, scan, numbered=True)})"
+        relation = f"({typed_requests(format_, scan, numbered=True)})"
         bound |= {**arguments, **_of_file(path, shape), "paths": [literal(path)]}
     found = con.execute(
         f"""

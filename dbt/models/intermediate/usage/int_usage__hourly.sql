@@ -1,4 +1,5 @@
--- Volume truth is the engine's counters; gateway rows speak for a deployment-hour only where no counter does.
+-- Volume truth is the engine's counters; gateway rows speak for a deployment-hour only where no counter does,
+-- and the rates of an engine's log, an estimate, only where neither does.
 
 with engine_usage as (
 
@@ -22,6 +23,12 @@ routes as (
 gateway_activity as (
 
     select * from {{ ref("int_gateway_activity__hourly") }}
+
+),
+
+log_usage as (
+
+    select * from {{ ref("int_engine_log_usage__hourly") }}
 
 ),
 
@@ -181,6 +188,81 @@ gateway_rows as (
 
 ),
 
+-- One row per replica: data-parallel ranks of one replica are busy at the same time.
+log_replica_hours as (
+
+    select
+        routes.deployment,
+        log_usage.source_name,
+        log_usage.replica_key,
+        log_usage.usage_hour_at,
+        case
+            when count(*) = count(log_usage.estimated_prompt_tokens)
+                then sum(log_usage.estimated_prompt_tokens)
+        end as prompt_tokens,
+        sum(log_usage.estimated_output_tokens) as output_tokens,
+        max(log_usage.active_seconds) as active_seconds,
+        max(log_usage.observed_seconds) as observed_seconds
+    from log_usage
+    inner join routes
+        on
+            log_usage.source_name = routes.source_name
+            and log_usage.model_name = routes.model
+            and routes.model_group = ''
+    group by routes.deployment, log_usage.source_name, log_usage.replica_key, log_usage.usage_hour_at
+
+),
+
+log_hours as (
+
+    select
+        deployment,
+        usage_hour_at,
+        count(*) = count(prompt_tokens) as has_tokens,
+        sum(prompt_tokens) as prompt_tokens,
+        sum(output_tokens) as output_tokens,
+        count(*) as replica_count,
+        sum(active_seconds) as active_seconds,
+        sum(observed_seconds) as observed_seconds
+    from log_replica_hours
+    group by deployment, usage_hour_at
+
+),
+
+log_rows as (
+
+    select
+        log_hours.deployment,
+        log_hours.usage_hour_at,
+        'engine_log' as usage_basis,
+        -- As the log counts them (prompt_basis): since vLLM 0.16 without cached tokens, before with them. How
+        -- many were cached no log says.
+        case when log_hours.has_tokens then log_hours.prompt_tokens end as input_tokens,
+        cast(null as bigint) as cached_input_tokens,
+        case when log_hours.has_tokens then log_hours.output_tokens end as output_tokens,
+        cast(null as bigint) as request_count,
+        cast(null as bigint) as missing_token_count,
+        cast(null as decimal(38, 6)) as prefill_seconds,
+        cast(null as decimal(38, 6)) as decode_seconds,
+        log_hours.replica_count,
+        log_hours.active_seconds,
+        log_hours.observed_seconds,
+        cast(null as bigint) as reset_count,
+        cast(null as boolean) as has_gap,
+        cast(null as decimal(38, 6)) as unobserved_seconds
+    from log_hours
+    left join engine_hours
+        on
+            log_hours.deployment = engine_hours.deployment
+            and log_hours.usage_hour_at = engine_hours.usage_hour_at
+    left join gateway_keys
+        on
+            log_hours.deployment = gateway_keys.deployment
+            and log_hours.usage_hour_at = gateway_keys.usage_hour_at
+    where engine_hours.deployment is null and gateway_keys.deployment is null
+
+),
+
 basis_rows as (
 
     select * from engine_rows
@@ -188,6 +270,10 @@ basis_rows as (
     union all
 
     select * from gateway_rows
+
+    union all
+
+    select * from log_rows
 
 ),
 

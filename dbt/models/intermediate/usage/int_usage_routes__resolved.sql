@@ -16,6 +16,12 @@ gateway_usage as (
 
 ),
 
+log_usage as (
+
+    select * from {{ ref("int_engine_log_usage__hourly") }}
+
+),
+
 -- One row per name a usage source was seen to use.
 names as (
 
@@ -34,6 +40,15 @@ names as (
         model
     from gateway_usage
     group by source_name, model_group, model
+
+    union distinct
+
+    select
+        source_name,
+        '' as model_group,
+        model_name as model
+    from log_usage
+    group by source_name, model_name
 
 ),
 

@@ -16,6 +16,12 @@ routes as (
 
 ),
 
+log_usage as (
+
+    select * from {{ ref("int_engine_log_usage__hourly") }}
+
+),
+
 usage_hours as (
 
     select * from {{ ref("int_usage__hourly") }}
@@ -110,6 +116,35 @@ unrouted_requests as (
 
 ),
 
+unrouted_logs as (
+
+    select
+        'no_route' as reason,
+        log_usage.source_name,
+        '' as model_group,
+        log_usage.model_name as model,
+        '' as deployment,
+        cast(null as bigint) as request_count,
+        case
+            when count(*) = count(log_usage.estimated_prompt_tokens)
+                then cast(sum(log_usage.estimated_prompt_tokens) as bigint)
+        end as input_tokens,
+        cast(null as bigint) as cached_input_tokens,
+        cast(sum(log_usage.estimated_output_tokens) as bigint) as output_tokens,
+        min({{ day_of("log_usage.usage_hour_at") }}) as first_usage_date,
+        max({{ day_of("log_usage.usage_hour_at") }}) as last_usage_date
+    from log_usage
+    left join routes
+        on
+            log_usage.source_name = routes.source_name
+            and log_usage.model_name = routes.model
+            and routes.model_group = ''
+    inner join run on log_usage.usage_hour_at < run.as_of_end_at
+    where routes.deployment is null
+    group by log_usage.source_name, log_usage.model_name
+
+),
+
 -- Tokens of a deployment at an hour for which the ledger lists no GPU of it: they cannot have a cost.
 outside_fleet as (
 
@@ -142,6 +177,10 @@ listed as (
     union all
 
     select * from unrouted_requests
+
+    union all
+
+    select * from unrouted_logs
 
     union all
 
