@@ -133,9 +133,9 @@ create table if not exists raw.metric_samples (
     scraped_at timestamptz not null,
     usage_date date not null,                  -- UTC day of scraped_at
     metric_name varchar not null,              -- as exposed, e.g. vllm:prompt_tokens_total
-    engine varchar,                            -- data-parallel rank label; null before vLLM V1
+    engine varchar,                            -- rank labels: data-parallel, and SGLang's shards; null before vLLM V1
     model_name varchar,                        -- null where the engine has no such label (TGI, llama.cpp)
-    label_value varchar,                       -- finished_reason of request_success_total; null elsewhere
+    label_value varchar,                       -- finished_reason, mode, cache_source or the like; null where there is none
     value double not null,
     series_created_at timestamptz,             -- the series' own <base>_created, where exposed
     process_started_at timestamptz             -- process_start_time_seconds of the page, where exposed

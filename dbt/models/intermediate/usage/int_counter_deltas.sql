@@ -112,12 +112,12 @@ measured as (
 
     select
         *,
-        case delta_basis
-            when 'increase' then counter_value - previous_value
-            when 'decrease' then counter_value - previous_value
-            when 'reset' then counter_value
-            when 'first_scrape' then counter_value
-        end as observed_change,
+        cast(
+            case
+                when delta_basis in ('increase', 'decrease') then counter_value - previous_value
+                when delta_basis in ('reset', 'first_scrape') then counter_value
+            end as decimal(28, 6)
+        ) as observed_change,
         case
             when delta_basis in ('increase', 'decrease') then previous_scraped_at
             when delta_basis = 'reset'
