@@ -266,8 +266,19 @@ create table if not exists raw.inventory_gpus (
     mig_profile varchar,                       -- GPU_I_PROFILE, e.g. 4g.40gb
     gpu_name_raw varchar,                      -- modelName
     namespace varchar,
-    pod_name varchar                           -- null: no pod holds it
+    pod_name varchar,                          -- null: no pod holds it
+    gpu_utilization_percent double,            -- time with any kernel running; these five null where the page says nothing
+    sm_active_ratio double,                    -- 0 to 1
+    tensor_active_ratio double,                -- 0 to 1
+    power_watts double,
+    energy_millijoules double                  -- since the driver was loaded
 );
+-- For warehouses made before the columns were.
+alter table raw.inventory_gpus add column if not exists gpu_utilization_percent double;
+alter table raw.inventory_gpus add column if not exists sm_active_ratio double;
+alter table raw.inventory_gpus add column if not exists tensor_active_ratio double;
+alter table raw.inventory_gpus add column if not exists power_watts double;
+alter table raw.inventory_gpus add column if not exists energy_millijoules double;
 
 -- ledger.yaml, written whole at each run.
 create table if not exists raw.ledger_deployments (
