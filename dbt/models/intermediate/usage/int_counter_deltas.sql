@@ -211,7 +211,7 @@ final as (
 
         -- increase
         counter_value,
-        previous_value,
+        case when previous_scraped_at is not null then previous_value end as previous_value,
         incarnation_started_at,
         delta_basis,
         observed_change,
