@@ -211,7 +211,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         con.execute("insert into raw.ledger_run values ('r', now(), date '2026-11-24', date '2024-01-01', null)")
     done = subprocess.run(
         ["dbt", "build", "--select", "+int_counter_increases__hourly", "+int_engine_usage__hourly",
-         "--exclude-resource-type", "unit_test", "--profiles-dir", "."],
+         "--indirect-selection", "cautious", "--exclude-resource-type", "unit_test", "--profiles-dir", "."],
         cwd=DBT_DIR,
         env=dbt_environment(settings.warehouse_path, root / "dbt"),
         capture_output=True,

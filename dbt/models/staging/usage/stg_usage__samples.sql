@@ -69,7 +69,7 @@ final as (
 
         -- A decimal, because sums of doubles depend on the order of rows; counters are whole, times keep
         -- microseconds.
-        cast(source.value * coalesce(meanings.units, 1) as decimal(28, 6)) as counter_value,
+        {{ decimal_of_double("(source.value * coalesce(meanings.units, 1))") }} as counter_value,
 
         source.scraped_at,
         source.series_created_at,
