@@ -280,7 +280,7 @@ def test_what_is_no_reading_is_unknown_and_counted(built: Settings) -> None:
 def test_a_frontend_counts_only_where_no_engine_behind_it_is_scraped(built: Settings) -> None:
     found = query(built, "select replica_key, prompt_tokens from intermediate.int_engine_usage__hourly "
                          "where source_name = 'both'")  # fmt: skip
-    assert found == [{"replica_key": "worker", "prompt_tokens": 510}]
+    assert found == [{"replica_key": "both/worker", "prompt_tokens": 510}]
 
 
 def test_a_page_without_tokens_is_no_zero(built: Settings) -> None:

@@ -222,7 +222,7 @@ def test_dbt_counts_what_was_visible_to_scrapes(pulled: Settings, tmp_path: Path
         con.execute("delete from raw.ledger_run")
         con.execute("insert into raw.ledger_run values ('r', now(), current_date, current_date - 3, null)")
     done = subprocess.run(
-        ["dbt", "build", "--select", "+int_counter_increases__hourly", "--indirect-selection", "cautious", "--exclude-resource-type", "unit_test", "test",
+        ["dbt", "build", "--select", "+int_counter_increases__hourly", "--exclude-resource-type", "unit_test", "test",
          "--profiles-dir", "."],
         cwd=DBT_DIR,
         env=dbt_environment(pulled.warehouse_path, tmp_path),

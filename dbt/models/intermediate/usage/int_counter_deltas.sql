@@ -135,18 +135,22 @@ judged as (
 
     select
         measured.*,
-        cast(
-            cast(bounds.max_tokens_per_second_per_gpu as double)
-            * cast(coalesce(source_gpus.gpus_per_replica, {{ assumed_gpus }}) as double)
-            * cast(
-                greatest(
-                    {{ seconds_between(
-                        "coalesce(measured.previous_scraped_at, measured.window_start_at)", "measured.scraped_at"
-                    ) }},
-                    {{ least_judged_seconds }}
-                ) as double
-            ) as decimal(28, 6)
-        ) as largest_plausible_change
+        case
+            when measured.observed_change is not null
+                then cast(
+                    cast(bounds.max_tokens_per_second_per_gpu as double)
+                    * cast(coalesce(source_gpus.gpus_per_replica, {{ assumed_gpus }}) as double)
+                    * cast(
+                        greatest(
+                            {{ seconds_between(
+                                "coalesce(measured.previous_scraped_at, measured.window_start_at)",
+                                "measured.scraped_at",
+                            ) }},
+                            {{ least_judged_seconds }}
+                        ) as double
+                    ) as decimal(28, 6)
+                )
+        end as largest_plausible_change
     from measured
     left join bounds on measured.usage_metric = bounds.usage_metric
     left join source_gpus on measured.source_name = source_gpus.source_name
