@@ -166,7 +166,9 @@ def write_pages(folder: Path, replicas: int, scrapes: int, interval: int) -> lis
         for name, more, step in SERIES:
             own = "".join(f'{key}="{value}",' for key, value in more.items()) + labels
             base = name.removesuffix("_total").removesuffix("_sum")
-            counters.append(f"# HELP {name} Text.\n{name}{{{own}}} {n * step}\n{base}_created{{{own}}} 1.79545610195e+09\n")
+            counters.append(
+                f"# HELP {name} Text.\n{name}{{{own}}} {n * step}\n{base}_created{{{own}}} 1.79545610195e+09\n"
+            )
         text = "process_start_time_seconds 1.79545610195e+09\n" + "".join(counters) + filler
         for replica in range(replicas):
             path = folder / f"vllm-{replica}" / f"{stamp(DAY + timedelta(seconds=n * interval))}.prom"
@@ -225,7 +227,9 @@ def main() -> None:
         total = load + increase
         print(f"{scrapes:,} scrapes by Prometheus answers, {samples:,} samples")
         print(f"  load {load:.1f} s, hourly increases {increase:.1f} s: {scrapes / total:,.0f} scrapes/s")
-        print(f"  {total / scan:.1f} x a bare scan ({scan:.1f} s); pandas takes {slow / total:.1f} x as long ({slow:.0f} s)")
+        print(
+            f"  {total / scan:.1f} x a bare scan ({scan:.1f} s); pandas takes {slow / total:.1f} x as long ({slow:.0f} s)"
+        )
 
         root = Path(folder, "pages")
         paths = write_pages(root / "pages", options.replicas, options.page_scrapes, options.interval)
@@ -236,7 +240,9 @@ def main() -> None:
         size = paths[0].stat().st_size
         print(f"{len(paths):,} scrapes as page files of {size:,} bytes")
         print(f"  load {load:.1f} s, hourly increases {increase:.1f} s: {len(paths) / load:,.0f} pages/s loaded")
-        print(f"  load is {load / scan:.1f} x a bare scan ({scan:.1f} s); pandas takes {slow / load:.1f} x as long ({slow:.1f} s)")
+        print(
+            f"  load is {load / scan:.1f} x a bare scan ({scan:.1f} s); pandas takes {slow / load:.1f} x as long ({slow:.1f} s)"
+        )
 
 
 if __name__ == "__main__":

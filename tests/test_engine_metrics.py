@@ -197,7 +197,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             (root / name / "r0").mkdir(parents=True)
             shutil.copy(SAMPLES / "usage" / sample, root / name / "r0" / f"{stamp}.prom")
         names += RECORDED
-    sources = "".join(f"  - {{name: {name}, kind: metrics, path: '{name}/*/*.prom', deployment: d}}\n" for name in names)
+    sources = "".join(
+        f"  - {{name: {name}, kind: metrics, path: '{name}/*/*.prom', deployment: d}}\n" for name in names
+    )
     (root / "ledger.yaml").write_text(
         "fleet:\n  - {deployment: d, model: a, provider: aws, region: us-east-1, instance_type: p5.48xlarge, "
         "replicas: 1, pricing: {model: on_demand}, from: 2024-01-01}\nusage:\n" + sources,
@@ -318,7 +320,7 @@ def test_every_label_that_decides_is_kept() -> None:
     assert deciding <= set(VALUE_LABELS)
     dividing = set(VALUE_LABELS) - deciding
     assert dividing == {"category", "is_streaming"}
-    assert "is_streaming" == VALUE_LABELS[-1]
+    assert VALUE_LABELS[-1] == "is_streaming"
 
 
 def test_the_page_of_the_documentation_lists_the_seed() -> None:
@@ -344,4 +346,3 @@ def _label_of(row: Mapping[str, str]) -> str:
 
 def _rank_of(row: Mapping[str, str]) -> str:
     return {"1": "", "2": " (second choice)", "9": " (where no engine is scraped)"}[row["preference"]]
-

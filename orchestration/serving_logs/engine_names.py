@@ -12,7 +12,9 @@ _SUFFIX = re.compile(r"_(total|sum)$")
 def counter_names() -> list[str]:
     """Every name that a counted series may be exposed under."""
     prefixes = _prefixes()
-    return sorted({prefix + row["metric_name"] for row in seed_rows("engine_metrics") for prefix in prefixes[row["engine"]]})
+    return sorted(
+        {prefix + row["metric_name"] for row in seed_rows("engine_metrics") for prefix in prefixes[row["engine"]]}
+    )
 
 
 def created_names(names: list[str]) -> list[str]:
@@ -31,9 +33,7 @@ def families() -> tuple[str, ...]:
     for row in seed_rows("engine_metrics"):
         own = row["metric_name"]
         names.setdefault(row["engine"], set()).update({own, *created_names([own])})
-    return tuple(
-        f"{_any_of(set(prefixes))}{_any_of(names[engine])}" for engine, prefixes in _prefixes().items()
-    )
+    return tuple(f"{_any_of(set(prefixes))}{_any_of(names[engine])}" for engine, prefixes in _prefixes().items())
 
 
 def _prefixes() -> dict[str, list[str]]:

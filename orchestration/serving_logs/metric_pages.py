@@ -31,7 +31,7 @@ def stage_metric_pages(
     list_files(con, source, files, now)
     _read_lines(con, files)
     con.execute(
-        f"""
+        """
         create or replace temp table page_series as
         with matched as (
             select file_path, unnest(regexp_extract(line, $sample, ['metric_name', 'labels', 'value'])) from page_lines

@@ -60,9 +60,7 @@ def hours(
     readings: Iterable[Reading], tokens_per_second_per_gpu: dict[str, int], gpus: int
 ) -> dict[tuple[str, datetime], Hour]:
     """(replica, hour) -> what was counted in it."""
-    changes = [
-        change for series in _series(readings) for change in _changes(series, tokens_per_second_per_gpu, gpus)
-    ]
+    changes = [change for series in _series(readings) for change in _changes(series, tokens_per_second_per_gpu, gpus)]
     unbelievable = {
         (change.reading.replica, change.reading.engine, change.reading.scraped_at)
         for change in changes

@@ -161,7 +161,9 @@ def replicas(draw: st.DrawFn) -> list[Reading]:
             ]  # fmt: skip
             readings += page
             if draw(st.integers(0, 9)) == 0:  # read twice, the second time perhaps what it was a moment before
-                readings += [replace(row, value=max(row.value - draw(st.sampled_from([0, 3])), Decimal(0))) for row in page]
+                readings += [
+                    replace(row, value=max(row.value - draw(st.sampled_from([0, 3])), Decimal(0))) for row in page
+                ]
     return readings
 
 
@@ -183,9 +185,7 @@ def counted(con: duckdb.DuckDBPyConnection) -> dict[tuple[str, datetime], Hour]:
     return found
 
 
-EXAMPLES = settings(
-    max_examples=100, deadline=None, derandomize=True, phases=[Phase.generate], print_blob=False
-)
+EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True, phases=[Phase.generate], print_blob=False)
 
 
 @EXAMPLES
@@ -197,8 +197,11 @@ def test_hours_are_the_oracles_to_the_token(models: Models, readings: list[Readi
         models.load(readings)
         models.build()
         found, expected = counted(models.con), hours(readings, BOUNDS, GPUS)
-        assert {place: (found.get(place), expected.get(place)) for place in {*found, *expected}
-                if found.get(place) != expected.get(place)} == {}
+        assert {
+            place: (found.get(place), expected.get(place))
+            for place in {*found, *expected}
+            if found.get(place) != expected.get(place)
+        } == {}
         lowest = models.con.execute("select min(delta) from intermediate.int_counter_deltas").fetchone()
         assert lowest is None or lowest[0] is None or lowest[0] >= 0
     finally:
