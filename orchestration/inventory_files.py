@@ -425,8 +425,8 @@ def _pod_entries(label_keys: tuple[str, ...]) -> str:
 def _stage_gpu_pages(con: duckdb.DuckDBPyConnection, source: InventorySource, files: list[LogFile]) -> None:
     """One entry per GPU or MIG instance and pod that holds it, from the labels of whichever DCGM_FI series there are.
 
-    The labels of the pod are exported_* where Prometheus renamed them, and pod_name in old releases. What the series say
-    of load and power stands on the entry; a value out of its range (DCGM writes large numbers for "blank") is unknown.
+    The labels of the pod are exported_* where Prometheus renamed them, and pod_name in old releases. What the series
+    say of load and power stands on the entry; a value out of its range (DCGM's "blank" is a large number) is unknown.
     """
     con.execute("create or replace temp table page_lines (file_path varchar, line varchar, is_cut boolean)")
     query = """
@@ -455,7 +455,8 @@ def _stage_gpu_pages(con: duckdb.DuckDBPyConnection, source: InventorySource, fi
         return _text(f"nullif(regexp_extract(line, '[{{,]{name}=\"((?:[^\"\\\\]|\\\\.)*)\"', 1), '')")
 
     measures = ", ".join(
-        f"max(case when starts_with(line, '{name}{{') and {_READING} between 0 and {most} then {_READING} end) as {column}"
+        f"max(case when starts_with(line, '{name}{{') and {_READING} between 0 and {most} then {_READING} end)"
+        f" as {column}"
         for column, (name, most) in GPU_READINGS.items()
     )
     con.execute(
