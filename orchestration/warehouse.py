@@ -1002,8 +1002,10 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
 
 
 def _usage_routes(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
-    """What hours that are kept depend on: routes, names of models (a route for a model is one for its aliases), and the
-    machines they lead to, whose GPUs bound what a counter is believed.
+    """What kept hours depend on.
+
+    The routes, the names of models (a route for a model is one for its aliases), and the machines of the deployments,
+    whose GPUs bound what a counter is believed.
     """
     return {
         row

@@ -49,8 +49,8 @@ PAGES = {
     ),
     # Two tensor-parallel ranks say the same; two data-parallel ones do not; a label of the operator's own divides.
     "sglang": "".join(
-        f'sglang:realtime_tokens_total{{dp_rank="{dp}",engine_type="unified",mode="{mode}",model_name="a",tp_rank="{tp}"}} '
-        f"{values}\n"
+        f'sglang:realtime_tokens_total{{dp_rank="{dp}",engine_type="unified",mode="{mode}",model_name="a",'
+        f'tp_rank="{tp}"}} {values}\n'
         for dp, tp in (("0", "0"), ("0", "1"), ("1", "2"))
         for mode, values in (
             ("prefill_compute", "{1000|1600}"),
@@ -111,6 +111,10 @@ PAGES = {
         'vllm:num_preemptions_total{engine="0",model_name="a"} +Inf\n'
         'vllm:prefix_cache_hits_total{engine="0",model_name="a"} {1|2}\n'
         'vllm:gpu_prefix_cache_hit_rate{model_name="a"} -1.0\n'
+        + "".join(
+            f'vllm:request_success_total{{engine="0",finished_reason="{reason}",model_name="a"}} 1\n'
+            for reason in ("stop", "length", "abort", "error")
+        )
     ),
 }
 # What the pages above say happened in the minute between.
@@ -243,7 +247,8 @@ def test_increases_are_what_the_pages_say(built: Settings, name: str) -> None:
 def test_recorded_pages_are_read(samples: Path, built: Settings, name: str) -> None:
     found = query(
         built,
-        "select usage_metric, sum(counter_value) as total from staging.stg_usage__samples where source_name = ? group by 1",
+        "select usage_metric, sum(counter_value) as total from staging.stg_usage__samples where source_name = ? "
+        "group by 1",
         name,
     )
     assert {row["usage_metric"]: row["total"] for row in found} == RECORDED[name][2]

@@ -1,7 +1,7 @@
 """What counter increases must say, in plain Python: one series after the other, no SQL.
 
-Written from the meaning: scrapes of a series are put in order, each is compared with the one before, and what it says is
-counted in the hour of the middle of the time between.
+Written from the meaning: scrapes of a series are put in order, each is compared with the one before, and what it says
+is counted in the hour of the middle of the time between.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Counter increases by hour against an oracle, for scrapes that Hypothesis makes up: restarts, falls, jumps, gaps, copies.
+"""Counter increases by hour against an oracle, for made-up scrapes: restarts, falls, jumps, gaps, copies.
 
 dbt compiles and builds the models once; each example then runs the very statements it wrote, in a transaction that is
 rolled back, so that hundreds of them take seconds.
