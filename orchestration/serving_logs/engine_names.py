@@ -22,11 +22,6 @@ def created_names(names: list[str]) -> list[str]:
     return sorted({_SUFFIX.sub("_created", name) for name in names if _SUFFIX.search(name)})
 
 
-def counting_labels() -> tuple[str, ...]:
-    """The labels that tell the series of one name apart in what they count."""
-    return tuple(sorted({row["label_name"] for row in seed_rows("engine_metrics")} - {""}))
-
-
 def families() -> tuple[str, ...]:
     """Regular expressions (RE2) of whole metric names, one per engine, for a Prometheus server."""
     names: dict[str, set[str]] = {}

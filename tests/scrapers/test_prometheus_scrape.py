@@ -43,7 +43,7 @@ def test_the_client_of_a_scrape_speaks_to_this_replica_only(server: FaultServer)
     "page",
     [
         b"up 1\r\n\r\nprocess_start_time_seconds 1.79e9\r\n",
-        b'# TYPE a counter\na_total{b="c"} 5 # {trace_id="x{y}"} 0.67 1520879607.789\na_created{b="c"} 1.79e+09\n# EOF\n',
+        b'# TYPE a counter\na_total{b="c"} 5 # {trace_id="x{y}"} 0.67 1520879607.789\na_created 1.79e+09\n# EOF\n',
         b'a_total{b="c"} 5 1795456101.951\n# EOF',
     ],
 )
