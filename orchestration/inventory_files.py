@@ -90,6 +90,15 @@ POD_LABELS = (
 )
 # Resources that are a GPU, a share or a slice of one.
 GPU_RESOURCES = r"^(nvidia\.com/(gpu(\.shared)?|mig-[0-9].*)|amd\.com/gpu|habana\.ai/gaudi|gpu\.intel\.com/(i915|xe))$"
+# Column -> DCGM's field and the most it can say, in the field's own unit (dcgm-exporter documentation).
+GPU_READINGS = {
+    "gpu_utilization_percent": ("DCGM_FI_DEV_GPU_UTIL", 100),
+    "sm_active_ratio": ("DCGM_FI_PROF_SM_ACTIVE", 1),
+    "tensor_active_ratio": ("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", 1),
+    "power_watts": ("DCGM_FI_DEV_POWER_USAGE", 10_000),
+    "energy_millijoules": ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 1e16),  # three centuries at a kilowatt
+}
+_READING = r"try_cast(regexp_extract(line, '\}[ \t]*(\S+)', 1) as double)"
 # zstd does not tell its unpacked size; JSON of this kind packs to a twentieth.
 ZSTD_RATIO = 60
 
@@ -110,7 +119,7 @@ def pod_label_keys(ledger: Ledger) -> tuple[str, ...]:
 
 def fields_digest(ledger: Ledger) -> str:
     """Which fields are read: a snapshot that was read for other ones is read again."""
-    wanted = "|".join((GPU_RESOURCES, *NODE_LABELS, *pod_label_keys(ledger)))
+    wanted = "|".join((GPU_RESOURCES, *NODE_LABELS, *pod_label_keys(ledger), *GPU_READINGS))
     return hashlib.sha256(wanted.encode()).hexdigest()[:16]
 
 
@@ -416,7 +425,8 @@ def _pod_entries(label_keys: tuple[str, ...]) -> str:
 def _stage_gpu_pages(con: duckdb.DuckDBPyConnection, source: InventorySource, files: list[LogFile]) -> None:
     """One entry per GPU or MIG instance and pod that holds it, from the labels of whichever DCGM_FI series there are.
 
-    The labels of the pod are exported_* where Prometheus renamed them, and pod_name in old releases.
+    The labels of the pod are exported_* where Prometheus renamed them, and pod_name in old releases. What the series
+    say of load and power stands on the entry; a value out of its range (DCGM's "blank" is a large number) is unknown.
     """
     con.execute("create or replace temp table page_lines (file_path varchar, line varchar, is_cut boolean)")
     query = """
@@ -444,20 +454,26 @@ def _stage_gpu_pages(con: duckdb.DuckDBPyConnection, source: InventorySource, fi
     def label(name: str) -> str:
         return _text(f"nullif(regexp_extract(line, '[{{,]{name}=\"((?:[^\"\\\\]|\\\\.)*)\"', 1), '')")
 
+    measures = ", ".join(
+        f"max(case when starts_with(line, '{name}{{') and {_READING} between 0 and {most} then {_READING} end)"
+        f" as {column}"
+        for column, (name, most) in GPU_READINGS.items()
+    )
     con.execute(
         f"""
         create or replace temp table entries as
         with read as (
-            select distinct
+            select
                 files.file_id, files.file_path, files.scope, files.observed_at,
                 {label("UUID")} as gpu_uuid, {label("GPU_I_ID")} as gpu_instance,
                 {label("GPU_I_PROFILE")} as mig_profile, {label("modelName")} as gpu_name_raw,
                 {label("exported_namespace")} as exported_namespace, {label("exported_pod")} as exported_pod,
                 coalesce({label("namespace")}, {label("pod_namespace")}) as own_namespace,
-                coalesce({label("pod")}, {label("pod_name")}) as own_pod
+                coalesce({label("pod")}, {label("pod_name")}) as own_pod, {measures}
             from page_lines as lines
             inner join input_files as files on lines.file_path = files.file_path
             where files.file_path not in (select failed.file_path from failed_files as failed)
+            group by all
         ),
         held as (
             select
@@ -469,12 +485,14 @@ def _stage_gpu_pages(con: duckdb.DuckDBPyConnection, source: InventorySource, fi
                 end as pod
             from read
         )
-        select distinct
-            $source as source_name, * exclude (pod),
+        select
+            $source as source_name, * exclude (pod, {", ".join(GPU_READINGS)}),
+            {", ".join(f"max({column}) as {column}" for column in GPU_READINGS)},
             case when pod[2] is not null then pod[1] end as namespace, pod[2] as pod_name,
             cast(null as bigint) as position, false as is_skipped,
             case when gpu_uuid is null then ['missing_label', 'UUID'] end as rejected
         from held
+        group by all
         """,
         {"source": source.name},
     )

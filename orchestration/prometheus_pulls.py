@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orchestration.serving_logs.prometheus_answers import FAMILIES
+from orchestration.serving_logs.engine_names import families
 from orchestration.settings import Settings, UsageSource
 from scrapers.errors import ScrapeError
 from scrapers.usage.prometheus_api import Server, pull
@@ -49,7 +49,7 @@ def _server(source: UsageSource, headers: dict[str, str]) -> Server:
     names = [source.token_env, source.user_env, source.password_env, *source.headers_env.values()]
     return Server(
         url=source.url or "",
-        families=FAMILIES,
+        families=families(),
         matchers=(source.match or "").strip("{} ").rstrip(", "),
         headers=headers,
         credentials=" and ".join(name for name in names if name),

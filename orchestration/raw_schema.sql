@@ -133,9 +133,9 @@ create table if not exists raw.metric_samples (
     scraped_at timestamptz not null,
     usage_date date not null,                  -- UTC day of scraped_at
     metric_name varchar not null,              -- as exposed, e.g. vllm:prompt_tokens_total
-    engine varchar,                            -- data-parallel rank label; null before vLLM V1
+    engine varchar,                            -- rank labels: data-parallel, and SGLang's shards; null before vLLM V1
     model_name varchar,                        -- null where the engine has no such label (TGI, llama.cpp)
-    label_value varchar,                       -- finished_reason of request_success_total; null elsewhere
+    label_value varchar,                       -- finished_reason, mode, cache_source or the like; null where there is none
     value double not null,
     series_created_at timestamptz,             -- the series' own <base>_created, where exposed
     process_started_at timestamptz             -- process_start_time_seconds of the page, where exposed
@@ -271,8 +271,19 @@ create table if not exists raw.inventory_gpus (
     mig_profile varchar,                       -- GPU_I_PROFILE, e.g. 4g.40gb
     gpu_name_raw varchar,                      -- modelName
     namespace varchar,
-    pod_name varchar                           -- null: no pod holds it
+    pod_name varchar,                          -- null: no pod holds it
+    gpu_utilization_percent double,            -- time with any kernel running; these five null where the page says nothing
+    sm_active_ratio double,                    -- 0 to 1
+    tensor_active_ratio double,                -- 0 to 1
+    power_watts double,
+    energy_millijoules double                  -- since the driver was loaded
 );
+-- For warehouses made before the columns were.
+alter table raw.inventory_gpus add column if not exists gpu_utilization_percent double;
+alter table raw.inventory_gpus add column if not exists sm_active_ratio double;
+alter table raw.inventory_gpus add column if not exists tensor_active_ratio double;
+alter table raw.inventory_gpus add column if not exists power_watts double;
+alter table raw.inventory_gpus add column if not exists energy_millijoules double;
 
 -- ledger.yaml, written whole at each run.
 create table if not exists raw.ledger_deployments (

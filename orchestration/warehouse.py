@@ -1002,10 +1002,20 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
 
 
 def _usage_routes(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
-    """The routes, and the names of models: a route for a model is one for its aliases."""
-    return set(con.execute("select * from raw.ledger_usage_routes").fetchall()) | set(
-        con.execute("select * from raw.ledger_model_names").fetchall()
-    )
+    """What kept hours depend on.
+
+    The routes, the names of models (a route for a model is one for its aliases), and the machines of the deployments,
+    whose GPUs bound what a counter is believed.
+    """
+    return {
+        row
+        for query in (
+            "select * from raw.ledger_usage_routes",
+            "select * from raw.ledger_model_names",
+            "select distinct deployment, provider, instance_type, gpus_per_replica from raw.ledger_deployments",
+        )
+        for row in con.execute(query).fetchall()
+    }
 
 
 def _inventory_sources(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:

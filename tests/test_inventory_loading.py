@@ -297,6 +297,12 @@ def test_the_recorded_page_of_a_t4_is_one_idle_gpu(samples: Path, tmp_path: Path
     assert rows(settings, "select gpu_uuid, gpu_name_raw, pod_name from raw.inventory_gpus") == [
         ("GPU-20c56d28-0da5-6d26-a36a-e7af1ce2586e", "Tesla T4", None)
     ]
+    # 8.969 W, 128,996,013 mJ since the driver was loaded, no profiling fields.
+    assert rows(
+        settings,
+        "select gpu_utilization_percent, sm_active_ratio, tensor_active_ratio, power_watts, energy_millijoules "
+        "from raw.inventory_gpus",
+    ) == [(0.0, None, None, 8.969, 128996013.0)]
 
 
 def test_other_inventory_sources_open_the_window_to_the_first_snapshot(tmp_path: Path) -> None:

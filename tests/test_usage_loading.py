@@ -411,7 +411,7 @@ def test_scrape_cut_short_loses_its_last_line_not_its_digits(tmp_path: Path) -> 
     assert rows(settings, "select reason from raw.rejected_records") == [("line_cut_short",)]
 
 
-def test_page_without_vllm_series_and_nameless_file_are_listed(tmp_path: Path) -> None:
+def test_page_without_engine_series_and_nameless_file_are_listed(tmp_path: Path) -> None:
     folder = tmp_path / "replica-0"
     folder.mkdir()
     (folder / "1795456467.prom").write_text(
@@ -425,7 +425,7 @@ def test_page_without_vllm_series_and_nameless_file_are_listed(tmp_path: Path) -
     settings = settings_for(tmp_path, "metrics", "*/*.prom")
     load(settings)
     found = {reason for (reason,) in rows(settings, "select reason from raw.rejected_records")}
-    assert found == {"no_vllm_series", "value_not_a_count", "file_name_has_no_utc_time_or_epoch"}
+    assert found == {"no_engine_series", "value_unknown", "file_name_has_no_utc_time_or_epoch"}
     assert rows(settings, "select value, scraped_at from raw.metric_samples") == [
         (5.0, datetime(2026, 11, 23, 17, 54, 27, tzinfo=UTC))
     ]

@@ -44,3 +44,14 @@ makes 18 again while the scales allow it, which a commitment of a million dollar
         as decimal(18, {{ scale }})
     )
 {%- endmacro %}
+
+{#-
+A double as decimal(28,6), the whole part to the last digit: engines count on in the billions, and 9 billion times 10^6 is
+more than a double holds exactly, so a plain cast would make fractions of tokens.
+-#}
+{% macro decimal_of_double(value) -%}
+    cast(
+        cast(floor({{ value }}) as decimal(22, 0)) + cast({{ value }} - floor({{ value }}) as decimal(8, 6))
+        as decimal(28, 6)
+    )
+{%- endmacro %}

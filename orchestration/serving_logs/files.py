@@ -131,7 +131,11 @@ def _scrape_identity(path: Path, source_name: str, replica: str, scraped_at: dat
 
     A page that exposes no start (before vLLM V1) is known by its folder and time.
     """
-    content = path.read_bytes()
+    try:
+        with open_log(path) as stream:
+            content = stream.read()
+    except (OSError, EOFError, zlib.error):
+        content = path.read_bytes()  # damaged: known by its bytes, refused when it is read
     own = hashlib.sha256(content).hexdigest()
     if b"process_start_time_seconds " not in content and b"_created{" not in content:
         own = replica

@@ -14,23 +14,6 @@ from orchestration.serving_logs.staging import by_file_where_it_fails, finish_fi
 from orchestration.settings import Settings, UsageSource
 from scrapers.usage.prometheus_api import COPY_LABELS, RANK_LABELS, VALUE_LABELS, landed_windows
 
-# What is asked for: the families of usage.md that count tokens, requests or seconds, each name as exposed, with its
-# `_created` where the Python client library writes one. A name that staging does not know is kept and not counted.
-_VLLM = "(ray_|kserve_)?vllm[:_]"  # Ray Serve and OpenShift put their own prefix before it
-FAMILIES = (
-    _VLLM + "(prompt_tokens|generation_tokens)_(total|created)",
-    _VLLM + "(prompt_tokens_cached|prompt_tokens_by_source|prefix_cache_hits)_(total|created)",
-    _VLLM + "request_success_(total|created)",
-    _VLLM + "(request_prefill_time_seconds|request_decode_time_seconds)_(sum|created)",
-    "(prompt_tokens|generation_tokens|request_finish)_total",  # NIM
-    "sglang[:_](prompt_tokens|generation_tokens|cached_tokens|realtime_tokens)_total",
-    "sglang[:_](num_requests|num_aborted_requests)_total",
-    "tgi_(request_input_length_sum|request_generated_tokens_sum|request_success)",
-    "llamacpp[:_](prompt_tokens|tokens_predicted)(_seconds)?_total",
-    "trtllm[:_]request_success_total",
-    "dynamo_frontend_(output_tokens_total|input_sequence_tokens_sum|cached_tokens_sum|requests_total)",
-)
-
 
 def discover_answers(source: UsageSource, settings: Settings, known: Mapping[str, KnownFile]) -> Discovery:
     """Lists the landed windows of `source`, one file per window; a better answer takes the place of an earlier one."""

@@ -1,6 +1,7 @@
 """One scrape of a serving engine's /metrics page, kept as the page was.
 
-Endpoint   GET http(s)://<replica>/metrics, Prometheus text format 0.0.4 (vLLM 0.32 recorded 2026-11; SGLang alike).
+Endpoint   GET http(s)://<replica>/metrics, Prometheus text format 0.0.4 (vLLM 0.32 recorded 2026-11; SGLang alike) or
+           OpenMetrics 1.0.
 Auth       none in vLLM: --api-key guards /v1 only.
 A file     one page: `<root>/metrics/<source>/<replica>/<YYYY-MM-DD>/<YYYYMMDDTHHMMSSZ>.prom`, the layout that
            `usage: {kind: metrics, path: ...}` reads. Counters are read as differences between pages, so a page
@@ -19,10 +20,11 @@ from scrapers.http import HttpClient
 from scrapers.snapshot import stamp
 
 _PAGE_LIMIT_BYTES = 16 << 20
+_NUMBER = rb"(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?Inf|NaN)"
+# A value, perhaps its instant, and in OpenMetrics perhaps an exemplar.
 _SAMPLE = re.compile(
-    rb"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{.*\})?[ \t]+"
-    rb"(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?Inf|NaN)"
-    rb"(?:[ \t]+-?\d+)?[ \t]*"
+    rb"[a-zA-Z_:][a-zA-Z0-9_:]*(?:[ \t]*\{.*\}[ \t]*|[ \t]+)" + _NUMBER + rb"(?:[ \t]+" + _NUMBER + rb")?"
+    rb"(?:[ \t]+#[ \t].*)?[ \t]*"
 )
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
@@ -42,9 +44,9 @@ def scrape(url: str, *, client: HttpClient | None = None) -> bytes:
     client = client or HttpClient(frozenset({urlsplit(url).hostname or ""}), private_network=True)
     answer = client.get(url, headers={"Accept": "text/plain"}, limit_bytes=_PAGE_LIMIT_BYTES)
     page, place = answer.body, answer.url
-    if not page.endswith(b"\n"):
+    if not page.endswith((b"\n", b"# EOF")):
         raise IncompleteSnapshotError(f"{place}: the page is {'cut' if page else 'empty'}; scrape again")
-    samples = [line for line in page.split(b"\n") if line.strip() and not line.startswith(b"#")]
+    samples = [line for line in page.splitlines() if line.strip() and not line.startswith(b"#")]
     for line in samples:
         if not _SAMPLE.fullmatch(line):
             # Only the metric name: label values could be anything.

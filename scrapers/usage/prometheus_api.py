@@ -56,7 +56,8 @@ _PROCESS_START = "process_start_time_seconds"
 
 # The labels that are kept, by what they tell apart: series of one engine, its ranks, replicas, and the copies of one
 # sample (each server of a pair scrapes it, and each job where two jobs scrape one engine).
-VALUE_LABELS = ("finished_reason", "source", "cache_source", "mode", "is_streaming", "err", "method")
+# Those that decide what a sample counts as stand before those that only divide it (seed engine_metrics).
+VALUE_LABELS = ("finished_reason", "source", "cache_source", "mode", "category", "err", "is_streaming")
 RANK_LABELS = ("dp_rank", "tp_rank", "pp_rank", "moe_ep_rank")
 COPY_LABELS = ("replica", "prometheus_replica", "job")
 KEPT_LABELS = frozenset(

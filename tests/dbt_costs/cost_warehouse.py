@@ -18,6 +18,9 @@ PROJECT_ROOT = Path(__file__).parents[2]
 SELECTED = (
     "token_cost_weights",
     "instance_types",
+    "engine_metrics",
+    "engine_metric_prefixes",
+    "usage_rate_bounds",
     "stg_prices__sources",
     "path:models/staging/ledger",
     "path:models/staging/usage",

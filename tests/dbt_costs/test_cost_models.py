@@ -230,13 +230,13 @@ def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_p
         warehouse.replace("raw.metric_samples", part.samples)
         warehouse.replace("raw.requests", part.requests)
         warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, first)))
-        warehouse.dbt("run", "--select", "+int_usage__hourly")
+        warehouse.dbt("build", "--select", "+int_usage__hourly", "--exclude-resource-type", "test", "unit_test")
         assert_usage_is_the_oracles(warehouse, part)
 
     world.routes[-1]["deployment"] = "chat"
     warehouse.replace("raw.ledger_usage_routes", world.routes)
     warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
-    warehouse.dbt("run", "--select", "+int_usage__hourly")
+    warehouse.dbt("build", "--select", "+int_usage__hourly", "--exclude-resource-type", "test", "unit_test")
     assert_usage_is_the_oracles(warehouse, world)
 
 

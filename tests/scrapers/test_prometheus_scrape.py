@@ -39,6 +39,19 @@ def test_the_client_of_a_scrape_speaks_to_this_replica_only(server: FaultServer)
         scrape(server.url + "/metrics")
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"up 1\r\n\r\nprocess_start_time_seconds 1.79e9\r\n",
+        b'# TYPE a counter\na_total{b="c"} 5 # {trace_id="x{y}"} 0.67 1520879607.789\na_created 1.79e+09\n# EOF\n',
+        b'a_total{b="c"} 5 1795456101.951\n# EOF',
+    ],
+)
+def test_open_metrics_and_windows_line_ends_are_pages(page: bytes, server: FaultServer, client: HttpClient) -> None:
+    server.add("/metrics", Answer(page))
+    assert scrape(server.url + "/metrics", client=client) == page
+
+
 def test_recorded_pages_are_taken(sample: Callable[[str], Path], server: FaultServer, client: HttpClient) -> None:
     pages = sorted(sample("usage/vllm/recorded_vllm_0.32.0_cpu/scrapes").glob("*.prom"))
     assert pages != []
@@ -53,7 +66,8 @@ def test_recorded_pages_are_taken(sample: Callable[[str], Path], server: FaultSe
         (b"<html></html>\n", SchemaDriftError, "HTML page"),
         (b'{"status": "ok"}\n', SchemaDriftError, "not Prometheus text"),
         (b"Not found\n", SchemaDriftError, "not Prometheus text at 'Not'"),
-        (b"up 1\r\n", SchemaDriftError, "not Prometheus text at 'up'"),
+        (b"h1\n", SchemaDriftError, "not Prometheus text at 'h1'"),
+        (b"up 1 # no exemplar\nup one\n", SchemaDriftError, "not Prometheus text at 'up'"),
         (b"up 1\nsecret{user=canary} prompt text here\n", SchemaDriftError, "not Prometheus text at 'secret'"),
         (b"\xff\xfe\n", SchemaDriftError, "not Prometheus text"),
         (PAGE[:-5], IncompleteSnapshotError, "the page is cut"),

@@ -11,19 +11,39 @@
 -- it writes.
 {%- set look_back_hours = scrape_look_back_hours() %}
 {%- set first_scrape_hours = 3 %}
-{%- set series = "source_name, replica_key, engine, model_name, metric_name, label_value" %}
+{#- The least seconds an increase is judged over: scrapes come late by so much, and then two follow at once. #}
+{%- set least_judged_seconds = 15 %}
+{#- Where the ledger does not say how many GPUs a replica has: as many as the common large machine. #}
+{%- set assumed_gpus = 8 %}
+{%- set series %}
+source_name, replica_key, engine, model_name, metric_name, label_value, usage_metric
+{%- endset %}
 
 with samples as (
 
     select * from {{ ref("stg_usage__samples") }}
-    {%- if is_incremental() %}
-        where scraped_at >= {{ window_start_at(look_back_hours) }}
-    {%- endif %}
+    where
+        usage_metric <> 'not_counted'
+        {%- if is_incremental() %}
+            and scraped_at >= {{ window_start_at(look_back_hours) }}
+        {%- endif %}
 
 ),
 
--- One row per series and instant. Duplicates that disagree (two files with one scrape time) leave the larger
--- value: a counter only grows, so the smaller one is older.
+bounds as (
+
+    select * from {{ ref("usage_rate_bounds") }}
+
+),
+
+source_gpus as (
+
+    select * from {{ ref("int_usage_source_gpus") }}
+
+),
+
+-- One row per series and instant. Duplicates that disagree (two files with one scrape time, the shards of one
+-- engine) leave the larger value: a counter only grows, so the smaller one is older.
 ranked as (
 
     select
@@ -33,7 +53,7 @@ ranked as (
         < max(counter_value) over (partition by {{ series }}, scraped_at) as has_disagreeing_duplicates,
         row_number() over (
             partition by {{ series }}, scraped_at
-            order by counter_value desc, incarnation_started_at desc, file_id asc
+            order by counter_value desc, series_created_at desc, process_started_at desc, file_id asc
         ) as value_rank
     from samples
 
@@ -43,16 +63,18 @@ series_instants as (
 
     select
         *,
+        coalesce(series_created_at, process_started_at) as incarnation_started_at,
         lag(scraped_at) over (partition by {{ series }} order by scraped_at) as any_previous_scraped_at,
         lag(counter_value) over (partition by {{ series }} order by scraped_at) as previous_value,
-        lag(incarnation_started_at) over (
-            partition by {{ series }} order by scraped_at
-        ) as previous_incarnation_started_at
+        lag(series_created_at) over (partition by {{ series }} order by scraped_at) as previous_series_created_at,
+        lag(process_started_at) over (partition by {{ series }} order by scraped_at) as previous_process_started_at
     from ranked
     where value_rank = 1
 
 ),
 
+-- A start is compared with a start of its kind only: a page that lost the series' creation (cut, or relabelled)
+-- still states that of the process, which is earlier. It is read from a clock: a second either way is the same.
 with_previous as (
 
     select
@@ -60,7 +82,11 @@ with_previous as (
         case
             when any_previous_scraped_at >= {{ plus_hours("scraped_at", -look_back_hours) }}
                 then any_previous_scraped_at
-        end as previous_scraped_at
+        end as previous_scraped_at,
+        {%- for start in ["series_created_at", "process_started_at"] %}
+            abs({{ seconds_between("previous_" ~ start, start) }}) > 1 as has_new_{{ start }},
+        {%- endfor %}
+        {{ seconds_between("coalesce(series_created_at, process_started_at)", "scraped_at") }} as age_seconds
     from series_instants
 
 ),
@@ -70,34 +96,30 @@ classified as (
     select
         *,
         case
-            when
-                previous_scraped_at is null
-                and {{ seconds_between("incarnation_started_at", "scraped_at") }}
-                <= {{ first_scrape_hours * 3600 }}
-                then 'first_scrape'
+            when previous_scraped_at is null and age_seconds <= {{ first_scrape_hours * 3600 }} then 'first_scrape'
             when previous_scraped_at is null then 'baseline'
-            when
-                counter_value < previous_value
-                -- The start of a process is read from a clock: a second either way is the same start.
-                or abs({{ seconds_between("previous_incarnation_started_at", "incarnation_started_at") }}) > 1
-                then 'reset'
-            else 'increase'
+            when has_new_series_created_at or has_new_process_started_at then 'reset'
+            when counter_value >= previous_value then 'increase'
+            -- Engines did count backwards (vLLM issues 6642, 36755): that the process is the same has to be known.
+            when not has_new_series_created_at or not has_new_process_started_at then 'decrease'
+            else 'reset'
         end as delta_basis
     from with_previous
 
 ),
 
-windowed as (
+measured as (
 
     select
         *,
-        case delta_basis
-            when 'increase' then counter_value - previous_value
-            when 'reset' then counter_value
-            when 'first_scrape' then counter_value
-        end as delta,
+        cast(
+            case
+                when delta_basis in ('increase', 'decrease') then counter_value - previous_value
+                when delta_basis in ('reset', 'first_scrape') then counter_value
+            end as decimal(28, 6)
+        ) as observed_change,
         case
-            when delta_basis = 'increase' then previous_scraped_at
+            when delta_basis in ('increase', 'decrease') then previous_scraped_at
             when delta_basis = 'reset'
                 then least(
                     greatest(previous_scraped_at, coalesce(incarnation_started_at, previous_scraped_at)),
@@ -106,6 +128,68 @@ windowed as (
             when delta_basis = 'first_scrape' then least(incarnation_started_at, scraped_at)
         end as window_start_at
     from classified
+
+),
+
+judged as (
+
+    select
+        measured.*,
+        case
+            when measured.observed_change is not null
+                then cast(
+                    cast(bounds.max_tokens_per_second_per_gpu as double)
+                    * cast(coalesce(source_gpus.gpus_per_replica, {{ assumed_gpus }}) as double)
+                    * cast(
+                        greatest(
+                            {{ seconds_between(
+                                "coalesce(measured.previous_scraped_at, measured.window_start_at)",
+                                "measured.scraped_at",
+                            ) }},
+                            {{ least_judged_seconds }}
+                        ) as double
+                    ) as decimal(28, 6)
+                )
+        end as largest_plausible_change
+    from measured
+    left join bounds on measured.usage_metric = bounds.usage_metric
+    left join source_gpus on measured.source_name = source_gpus.source_name
+
+),
+
+-- Old files of a killed process bring back all its counters at once, so nothing of such a scrape is believed.
+implausible_scrapes as (
+
+    select distinct
+        source_name,
+        replica_key,
+        engine,
+        scraped_at
+    from judged
+    where observed_change > largest_plausible_change
+
+),
+
+windowed as (
+
+    select
+        judged.*,
+        case
+            when judged.delta_basis = 'decrease' then 'decreased_without_restart'
+            when judged.observed_change is null then null
+            when judged.observed_change > judged.largest_plausible_change then 'implausible_increase'
+            when implausible_scrapes.scraped_at is not null then 'beside_implausible_increase'
+        end as quarantine_reason
+    from judged
+    left join implausible_scrapes
+        on
+            judged.source_name = implausible_scrapes.source_name
+            and judged.replica_key = implausible_scrapes.replica_key
+            and judged.engine = implausible_scrapes.engine
+            and judged.scraped_at = implausible_scrapes.scraped_at
+    {%- if is_incremental() %}
+        where judged.scraped_at >= {{ window_start_at() }}
+    {%- endif %}
 
 ),
 
@@ -120,6 +204,7 @@ final as (
         metric_name,
         label_value,
         usage_metric,
+        preference,
 
         -- window
         previous_scraped_at,
@@ -130,9 +215,13 @@ final as (
 
         -- increase
         counter_value,
+        case when previous_scraped_at is not null then previous_value end as previous_value,
         incarnation_started_at,
         delta_basis,
-        delta,
+        observed_change,
+        largest_plausible_change,
+        quarantine_reason,
+        case when quarantine_reason is null then observed_change end as delta,
         delta_basis = 'reset' as is_reset,
         case
             when delta_basis = 'reset' and incarnation_started_at > previous_scraped_at
@@ -142,9 +231,6 @@ final as (
         dropped_duplicate_count,
         has_disagreeing_duplicates
     from windowed
-    {%- if is_incremental() %}
-        where scraped_at >= {{ window_start_at() }}
-    {%- endif %}
 
 )
 

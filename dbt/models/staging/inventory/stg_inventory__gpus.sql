@@ -21,7 +21,14 @@ final as (
         mig_profile,
         gpu_name_raw,
         namespace,
-        pod_name
+        pod_name,
+
+        -- readings
+        gpu_utilization_percent,
+        sm_active_ratio,
+        tensor_active_ratio,
+        power_watts,
+        energy_millijoules
     from source
 
 )
