@@ -69,6 +69,8 @@ STEP_TITLES = {
     "landing__metrics": "Scrape metric endpoints",
     "landing__prometheus": "Ask Prometheus servers",
     "dbt_build": "Transform and test (dbt)",
+    "raw__cost_drift": "Judge unit costs for drift",
+    "dbt_build_after_drift": "Explain drift (dbt)",
     "published__inference_ledger": "Publish",
     "published__inference_ledger_published_file_opens": "Open what was published",
 }

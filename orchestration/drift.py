@@ -10,7 +10,7 @@ from the state kept of the day before, gives what scoring all of history gives.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-NONE = -1  # no day
+NONE = -1_000_000  # no day
 MAD_TO_SD = 1.4826  # of a normal distribution
 SLOTS = {"weekday": 7, "hour": 24}  # slots of a period
 
@@ -152,6 +152,7 @@ class DayScores:
     pooled_from: Ints  # first day of what was judged: the day itself, or earlier where traffic is low
     reference: Bools = field(repr=False)  # series x window: the days the expected value is made of
     reference_start: Ints = field(repr=False)  # day of the window's first column
+    carry: Carry = field(repr=False)  # what it hands to the next day
 
 
 class Detector:
@@ -178,14 +179,16 @@ class Detector:
 
     # --- days that were scored before ---------------------------------------------------------------------------------
 
-    def note(self, day: int, state: Ints, since: Ints, pooled_from: Ints, level_from: Ints) -> None:
+    def note(self, day: int, *, state: Ints, since: Ints, pooled_from: Ints, level_from: Ints, z: Floats) -> None:
         """Takes a day as it was scored: what later days need of it is whether and how it is a reference."""
-        accepted = level_from > self.carry.level_from
-        self._lift(accepted, level_from, day)
-        self.carry.level_from = np.where(state != State.ABSENT, level_from, self.carry.level_from)
+        level_from = np.where(state != State.ABSENT, level_from, self.carry.level_from)
+        self._lift(level_from > self.carry.level_from, level_from, day)
+        self.carry.level_from = level_from
         judged = state >= State.LEARNING
         cost, volume = self._pooled(pooled_from, day)
         self._keep(day, judged, cost, volume)
+        scored = (state == State.OK) & np.isfinite(z)
+        self._z[scored, self._pad + day] = z[scored]
         self._exclude(state == State.DRIFT, since, day)
 
     # --- days to score ------------------------------------------------------------------------------------------------
@@ -249,7 +252,8 @@ class Detector:
         since = np.where(held_now, carry.shift_from, np.where(point, carry.point_from, NONE))
         method = np.where(held_now & ~early, Method.LEVEL_SHIFT, np.where(point | early, Method.POINT, Method.NONE))
         self._keep(day, judged, cost, volume)
-        self._z[mature, self._pad + day] = z[mature]
+        fine = (state == State.OK) & np.isfinite(z)
+        self._z[fine, self._pad + day] = z[fine]
         self._exclude(drift, since, day)
         carry.seen = np.where(present, day, carry.seen)
         return DayScores(
@@ -266,6 +270,7 @@ class Detector:
             pooled_from=np.where(judged, pooled_from, NONE),
             reference=reference.selected & judged[:, None],
             reference_start=window_end - self.window,
+            carry=replace(carry, **{name: getattr(carry, name).copy() for name in Carry.__slots__}),
         )
 
     def run(self, first: int = 0) -> Iterator[DayScores]:
@@ -574,7 +579,8 @@ def autocorrelation_z(steps: Floats) -> Floats:
 def tail_probability(history: Floats, z: Floats) -> Floats:
     """How often a score as far out as `z` comes, either side: the normal tail, or the series' own where that is heavier.
 
-    Its own: beyond the tenth of the history that lies farthest out, scores thin out exponentially at their mean excess.
+    Its own: the tenth of the history that lies farthest out follows a power law with the exponent of Hill (1975). For
+    normal scores that is too heavy, on purpose: a false alarm costs more than a single day that is not called.
     """
     size = np.sort(np.abs(history), axis=1)  # NaN last
     count = np.isfinite(size).sum(axis=1)
@@ -583,10 +589,11 @@ def tail_probability(history: Floats, z: Floats) -> Floats:
     border = size[rows, np.maximum(count - far - 1, 0)]
     rank = np.arange(size.shape[1])[None, :]
     beyond = (rank >= (count - far)[:, None]) & (rank < count[:, None])
-    excess = np.where(beyond, size - border[:, None], 0.0).sum(axis=1) / far
     reach = np.abs(z)
     with np.errstate(divide="ignore", invalid="ignore"):
-        own = np.where(excess > 0, far / count * np.exp(-(reach - border) / excess), 0.0)
+        spread = np.where(beyond, np.log(size / border[:, None]), 0.0).sum(axis=1) / far
+        own = far / count * (reach / border) ** (-1.0 / spread)
+    own = np.where(np.isfinite(own), own, 0.0)
     normal = np.array([math.erfc(value / math.sqrt(2.0)) for value in reach])
     return np.fmax(normal, np.where(reach > border, own, 1.0))
 
