@@ -68,7 +68,8 @@ class Thresholds:
     independence_days: int
     independence_z: float
     winsor_z: float
-    false_alarm_days: float
+    point_alarm_days: float
+    shift_alarm_days: float
     hold_periods: int
     recovery_evidence: float
     false_discovery_rate: float
@@ -172,14 +173,16 @@ class Detector:
         # begins are padding, so that every window is whole.
         self._pad = max(self.window + self.hold, self.history) + slots
         shape = (series, self._pad + days)
-        self._cost, self._volume, self._log, self._z = (np.full(shape, np.nan) for _ in range(4))
+        self._cost, self._volume, self._log, self._change, self._z = (np.full(shape, np.nan) for _ in range(5))
         self._excluded = np.zeros(shape, dtype=bool)
         self._rows = np.arange(series)[:, None]
         self._series = np.arange(series)
 
     # --- days that were scored before ---------------------------------------------------------------------------------
 
-    def note(self, day: int, *, state: Ints, since: Ints, pooled_from: Ints, level_from: Ints, z: Floats) -> None:
+    def note(
+        self, day: int, *, state: Ints, since: Ints, pooled_from: Ints, level_from: Ints, z: Floats, scale: Floats
+    ) -> None:
         """Takes a day as it was scored: what later days need of it is whether and how it is a reference."""
         level_from = np.where(state != State.ABSENT, level_from, self.carry.level_from)
         self._lift(level_from > self.carry.level_from, level_from, day)
@@ -187,8 +190,7 @@ class Detector:
         judged = state >= State.LEARNING
         cost, volume = self._pooled(pooled_from, day)
         self._keep(day, judged, cost, volume)
-        scored = (state == State.OK) & np.isfinite(z)
-        self._z[scored, self._pad + day] = z[scored]
+        self._keep_scores(day, state == State.OK, z, z * scale)
         self._exclude(state == State.DRIFT, since, day)
 
     # --- days to score ------------------------------------------------------------------------------------------------
@@ -224,26 +226,28 @@ class Detector:
 
         has_reference = judged & np.isfinite(z)
         mature = has_reference & reference.is_mature & ~is_held
+        self._change[:, self._pad + day] = z * scale
         learning = judged & ~reference.is_mature & ~is_held
         self._sum_up(day, mature, z)
-        p_point, p_shift, shift_z = self._evidence(day, mature, z, reference.residuals)
+        p_point, p_shift, shift_change = self._evidence(day, mature, z, reference.residuals)
         p_value = np.where(mature, np.minimum(1.0, 2.0 * np.minimum(p_point, p_shift)), np.nan)
         q_value = benjamini_hochberg(p_value)
         passes = q_value <= self.limits.false_discovery_rate
 
         point = mature & passes & (np.abs(z) > self.limits.point_z) & (change > self.limits.point_change)
-        point &= (np.abs(impact) > least_impact) & (p_point <= 1.0 / self.limits.false_alarm_days)
-        shift = mature & passes & (p_shift <= 1.0 / self.limits.false_alarm_days)
-        shift &= cost * np.abs(np.expm1(shift_z * reference.scale)) > least_impact
+        point &= (np.abs(impact) > least_impact) & (p_point <= 1.0 / self.limits.point_alarm_days)
+        shift = mature & passes & (p_shift <= 1.0 / self.limits.shift_alarm_days)
+        shift &= cost * np.abs(np.expm1(shift_change)) > least_impact
         early = learning & has_reference & self._stands_out(reference, actual)
         early &= (change >= self.limits.point_change) & (np.abs(impact) > least_impact)
 
         recovered = self._recover(is_held & has_reference, z)
         still_held = is_held & ~recovered
-        self._begin_shift(day, shift, early, z, shift_z, p_value, q_value)
+        self._begin_shift(day, shift, early, z, shift_change / reference.scale, p_value, q_value)
         point &= ~shift
-        carry.point_from = np.where(judged, np.where(point, np.where(carry.point_from == NONE, day, carry.point_from), NONE),
-                                    carry.point_from)
+        carry.point_from = np.where(
+            judged, np.where(point, np.where(carry.point_from == NONE, day, carry.point_from), NONE), carry.point_from
+        )
 
         held_now = (still_held & judged) | shift | early
         drift = held_now | point
@@ -252,8 +256,7 @@ class Detector:
         since = np.where(held_now, carry.shift_from, np.where(point, carry.point_from, NONE))
         method = np.where(held_now & ~early, Method.LEVEL_SHIFT, np.where(point | early, Method.POINT, Method.NONE))
         self._keep(day, judged, cost, volume)
-        fine = (state == State.OK) & np.isfinite(z)
-        self._z[fine, self._pad + day] = z[fine]
+        self._keep_scores(day, state == State.OK, z, z * scale)
         self._exclude(drift, since, day)
         carry.seen = np.where(present, day, carry.seen)
         return DayScores(
@@ -314,6 +317,12 @@ class Detector:
         with np.errstate(divide="ignore", invalid="ignore"):
             self._log[judged, column] = np.log(cost[judged] / volume[judged])
 
+    def _keep_scores(self, day: int, is_ok: Bools, z: Floats, change: Floats) -> None:
+        """Scores of days that are no drift calibrate the limits; changes of all days say how large a shift is."""
+        column = self._pad + day
+        self._change[:, column] = change
+        self._z[:, column] = np.where(is_ok, z, np.nan)
+
     # --- what is expected ---------------------------------------------------------------------------------------------
 
     def _reference(self, day: int, window_end: Ints) -> "_Reference":
@@ -332,9 +341,7 @@ class Detector:
         is_mature = own_count >= limits.reference_minimum
 
         recent = limits.fallback_periods * slots
-        last, _, last_middle = _middle(
-            logs[:, -recent:, None], cost[:, -recent:, None], volume[:, -recent:, None]
-        )
+        last, _, last_middle = _middle(logs[:, -recent:, None], cost[:, -recent:, None], volume[:, -recent:, None])
         selected = np.zeros(logs.shape, dtype=bool)
         own_middle = (middle & (np.arange(slots) == slot[:, None])[:, None, :]).reshape(logs.shape)
         selected[is_mature] = own_middle[is_mature]
@@ -347,16 +354,12 @@ class Detector:
             residuals = residuals * np.sqrt((count + 1.0) / (count - 1.0))[:, None, :]
         residuals[~np.isfinite(residuals)] = np.nan
         around_last = logs[:, -recent:] - last
-        spread = np.where(
-            is_mature,
-            _nan_median(np.abs(residuals).reshape(logs.shape)),
-            _nan_median(np.abs(around_last)),
-        )
+        spread = np.where(is_mature, _spread(residuals.reshape(logs.shape)), _spread(around_last))
         history = np.isfinite(logs)
         with np.errstate(invalid="ignore"):
             high = np.where(history, logs, -np.inf).max(axis=1)
             low = np.where(history, logs, np.inf).min(axis=1)
-        scale = np.fmax(MAD_TO_SD * spread, limits.scale_floor)
+        scale = np.fmax(spread, limits.scale_floor)
         return _Reference(
             log_expected=np.where(is_mature, own, last[:, 0]),
             scale=scale,
@@ -385,7 +388,9 @@ class Detector:
         step = np.clip(np.where(mature, z, 0.0), -self.limits.winsor_z, self.limits.winsor_z)
         up = np.maximum(0.0, carry.cusum_up + step - k)
         down = np.maximum(0.0, carry.cusum_down - step - k)
-        carry.up_from = np.where(mature, np.where(up > 0, np.where(carry.cusum_up > 0, carry.up_from, day), NONE), carry.up_from)
+        carry.up_from = np.where(
+            mature, np.where(up > 0, np.where(carry.cusum_up > 0, carry.up_from, day), NONE), carry.up_from
+        )
         carry.down_from = np.where(
             mature, np.where(down > 0, np.where(carry.cusum_down > 0, carry.down_from, day), NONE), carry.down_from
         )
@@ -395,13 +400,14 @@ class Detector:
     def _evidence(self, day: int, mature: Bools, z: Floats, residuals: Floats) -> tuple[Floats, Floats, Floats]:
         """How rare, by the series' own history, is the score of the day, and how rare the sum; and the shift's size.
 
-        The first two as rates of false alarms a day; 1 where the value is nowhere near an alarm.
+        The first two as rates of false alarms a day, 1 where the value is nowhere near an alarm; the size as the median
+        log change of the days since the sum left zero.
         """
         carry, limits = self.carry, self.limits
         is_up = carry.cusum_up >= carry.cusum_down
         height = np.where(is_up, carry.cusum_up, carry.cusum_down)
         began = np.where(is_up, carry.up_from, carry.down_from)
-        size = np.where(began == NONE, 0.0, height / np.maximum(day - began + 1, 1) + limits.cusum_k)
+        change = np.zeros(len(height))
         is_high = mature & (height >= limits.cusum_floor)
         is_far = mature & (np.abs(np.nan_to_num(z)) > limits.point_z)
         p_point, p_shift = np.ones(len(height)), np.ones(len(height))
@@ -412,7 +418,10 @@ class Detector:
             run_length = np.exp(self.log_run_length(history, height[chosen]))
             p_shift[chosen] = np.where(is_high[chosen], np.minimum(1.0, 1.0 / run_length), 1.0)
             p_point[chosen] = np.where(is_far[chosen], tail_probability(history, z[chosen]), 1.0)
-        return p_point, p_shift, np.where(is_up, size, -size)
+        for series in np.nonzero(is_high)[0]:
+            changes = self._change[series, self._pad + began[series] : self._pad + day + 1]
+            change[series] = np.nanmedian(changes)
+        return p_point, p_shift, change
 
     def _history(self, chosen: Ints, day: int, residuals: Floats) -> Floats:
         """The scores of the last half year where there are enough, else the residuals of the reference."""
@@ -472,9 +481,9 @@ class Detector:
         self, day: int, shift: Bools, early: Bools, z: Floats, shift_z: Floats, p_value: Floats, q_value: Floats
     ) -> None:
         carry = self.carry
-        began = np.where(shift_z > 0, carry.up_from, carry.down_from)
+        began = np.where(carry.cusum_up >= carry.cusum_down, carry.up_from, carry.down_from)
         carry.shift_from = np.where(shift, began, np.where(early, day, carry.shift_from))
-        carry.shift_z = np.where(shift, shift_z, np.where(early, np.clip(z, -4.0, 4.0), carry.shift_z))
+        carry.shift_z = np.where(shift, shift_z, np.where(early, z, carry.shift_z))
         carry.p_value = np.where(shift, p_value, np.where(early, np.nan, carry.p_value))
         carry.q_value = np.where(shift, q_value, np.where(early, np.nan, carry.q_value))
         self._restart(shift | early)
@@ -565,6 +574,18 @@ def _nan_median(values: Floats) -> Floats:
     return np.where(count > 0, (ordered[rows, low] + ordered[rows, high]) / 2, np.nan)
 
 
+def _spread(residuals: Floats) -> Floats:
+    """Standard deviation along axis 1 without what is wild: of the median deviation, and where tails are heavy of more.
+
+    The larger of 1.4826 x MAD and of the root mean square of residuals cut at four times that.
+    """
+    robust = MAD_TO_SD * _nan_median(np.abs(residuals))
+    cut = 4.0 * robust[:, None]
+    count = np.maximum(np.isfinite(residuals).sum(axis=1), 1)
+    square = np.nan_to_num(np.minimum(np.abs(residuals), cut)) ** 2
+    return np.fmax(robust, np.sqrt(square.sum(axis=1) / count))
+
+
 def autocorrelation_z(steps: Floats) -> Floats:
     """Autocorrelation at one day, in its standard errors under independence; 0 where it cannot be said."""
     before, after = steps[:, :-1], steps[:, 1:]
@@ -577,7 +598,7 @@ def autocorrelation_z(steps: Floats) -> Floats:
 
 
 def tail_probability(history: Floats, z: Floats) -> Floats:
-    """How often a score as far out as `z` comes, either side: the normal tail, or the series' own where that is heavier.
+    """How often a score as far out as `z` comes, either side: the normal tail, or the series' own, heavier one.
 
     Its own: the tenth of the history that lies farthest out follows a power law with the exponent of Hill (1975). For
     normal scores that is too heavy, on purpose: a false alarm costs more than a single day that is not called.

@@ -11,13 +11,13 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from orchestration.drift import (
     NONE,
     Carry,
     DayScores,
     Detector,
-    Floats,
     Ints,
     Method,
     Panel,
@@ -158,6 +158,7 @@ class _Ledger:
             "level_from": self._columns(kept["level_from_date"]),
         }
         z_scores = kept["z_score"].to_numpy(dtype=np.float64)
+        scales = kept["log_scale"].to_numpy(dtype=np.float64)
         bounds = np.searchsorted(columns, np.arange(self.day(scored_from) + 1))
         empty = {"state": int(State.ABSENT), "since": NONE, "pooled_from": NONE, "level_from": 0}
         for day in range(max(0, self.day(look_back)), self.day(scored_from)):
@@ -165,9 +166,9 @@ class _Ledger:
             noted = {name: np.full(len(self.keys), default) for name, default in empty.items()}
             for name, column in values.items():
                 noted[name][rows[part]] = column[part]
-            z = np.full(len(self.keys), np.nan)
-            z[rows[part]] = z_scores[part]
-            detector.note(day, z=z, **noted)
+            z, scale = np.full(len(self.keys), np.nan), np.full(len(self.keys), np.nan)
+            z[rows[part]], scale[rows[part]] = z_scores[part], scales[part]
+            detector.note(day, z=z, scale=scale, **noted)
         last = kept.groupby(KEY, sort=False).tail(1)
         rows, columns = self._places(last)
         carry = detector.carry
@@ -179,40 +180,40 @@ class _Ledger:
 
     def rows(self, days: Sequence[DayScores]) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Rows of the two tables, without the columns that come from the series itself."""
-        scores, references = [], []
-        for scored in days:
-            (present,) = np.nonzero(scored.state != State.ABSENT)
-            at = scored.carry
-            columns: dict[str, Any] = {
-                "usage_date": np.full(len(present), self.first_day + timedelta(days=scored.day)),
-                "state": [State(code).name.lower() for code in scored.state[present]],
-                "method": [Method(code).name.lower() if code else None for code in scored.method[present]],
-                "is_alarm": scored.is_alarm[present],
-                "since_date": self._dates(scored.since[present]),
-                "pooled_from_date": self._dates(scored.pooled_from[present]),
-                "z_score": scored.z[present],
-                "log_scale": scored.log_scale[present],
-                "p_value": scored.p_value[present],
-                "q_value": scored.q_value[present],
-            }
-            columns |= {column: self._dates(getattr(at, name)[present]) for column, name in _DAYS.items()}
-            columns |= {column: getattr(at, name)[present] for column, name in _NUMBERS.items()}
-            keys = self.keys.iloc[present].reset_index(drop=True)
-            scores.append(pd.concat([keys, pd.DataFrame(columns)], axis=1))
-            which, offset = np.nonzero(scored.reference)
-            days_before: Floats = scored.reference_start[which] + offset
-            keys = self.keys.iloc[which].reset_index(drop=True)
-            references.append(
-                keys.assign(
-                    usage_date=self.first_day + timedelta(days=scored.day), reference_date=self._dates(days_before)
-                )
-            )
-        empty = pd.DataFrame(columns=KEY)
-        return pd.concat([empty, *scores]), pd.concat([empty, *references])
+        if not days:
+            return pd.DataFrame(), pd.DataFrame()
+        state = np.stack([scored.state for scored in days])
+        which, series = np.nonzero(state != State.ABSENT)
 
-    def _dates(self, columns: Ints) -> "pd.Series[Any]":
-        days = pd.Timestamp(self.first_day) + pd.to_timedelta(np.where(columns == NONE, 0, columns), unit="D")
-        return pd.Series(days.astype("datetime64[s]")).where(columns != NONE)
+        def column(name: str, *, of_carry: bool = False) -> NDArray[Any]:
+            values: NDArray[Any] = np.stack([getattr(day.carry if of_carry else day, name) for day in days])
+            return values[which, series]
+
+        number_of = np.array([scored.day for scored in days])
+        scores = self.keys.iloc[series].assign(
+            usage_date=self._dates(number_of[which]),
+            state=np.array([each.name.lower() for each in State])[state[which, series]],
+            method=np.array([None, *(each.name.lower() for each in Method if each)])[column("method")],
+            is_alarm=column("is_alarm"),
+            since_date=self._dates(column("since")),
+            pooled_from_date=self._dates(column("pooled_from")),
+            z_score=column("z"),
+            log_scale=column("log_scale"),
+            p_value=column("p_value"),
+            q_value=column("q_value"),
+            **{name: self._dates(column(field, of_carry=True)) for name, field in _DAYS.items()},
+            **{name: column(field, of_carry=True) for name, field in _NUMBERS.items()},
+        )
+        which, series, offset = np.nonzero(np.stack([scored.reference for scored in days]))
+        start = np.stack([scored.reference_start for scored in days])[which, series]
+        references = self.keys.iloc[series].assign(
+            usage_date=self._dates(number_of[which]), reference_date=self._dates(start + offset)
+        )
+        return scores, references
+
+    def _dates(self, columns: Ints) -> NDArray[np.datetime64]:
+        dates = np.datetime64(self.first_day, "D") + columns.astype("timedelta64[D]")
+        return np.where(columns == NONE, np.datetime64("NaT"), dates).astype("datetime64[s]")
 
 
 def _write(con: duckdb.DuckDBPyConnection, scores: pd.DataFrame, references: pd.DataFrame, scored_from: date) -> int:
@@ -220,8 +221,10 @@ def _write(con: duckdb.DuckDBPyConnection, scores: pd.DataFrame, references: pd.
 
     A day is restated when it was judged before, and cost or volume are other ones now. What it was first stays.
     """
-    con.execute("create or replace temp table judged_before as select * from raw.cost_drift_scores where usage_date >= ?",
-                [scored_from])
+    con.execute(
+        "create or replace temp table judged_before as select * from raw.cost_drift_scores where usage_date >= ?",
+        [scored_from],
+    )
     con.execute("delete from raw.cost_drift_scores where usage_date >= ?", [scored_from])
     con.execute("delete from raw.cost_drift_references where usage_date >= ?", [scored_from])
     if scores.empty:
