@@ -23,7 +23,7 @@ from examples.world import (
     COMMITMENTS,
     DEPLOYMENTS,
     DRIFT_DEPLOYMENT,
-    DRIFT_REMAINING_PERMILLE,
+    DRIFT_IDLE_HOURS,
     HOUR,
     PARTS,
     Call,
@@ -181,8 +181,8 @@ class Truth:
             "cost_drift": {
                 "deployment": DRIFT_DEPLOYMENT,
                 "starts_on": str(world.drift_date),
-                "batch_tokens_factor": Decimal(DRIFT_REMAINING_PERMILLE) / 1_000,
-                "cause": "fewer tokens on the same GPUs",
+                "idle_hours_utc": sorted(DRIFT_IDLE_HOURS),
+                "cause": "utilization",
             },
             "lost_tails": [
                 {

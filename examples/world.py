@@ -23,7 +23,7 @@ SEED = 20_261_001
 HOUR_WEIGHTS = (52, 42, 33, 26, 20, 15, 12, 10, 11, 14, 22, 38, 60, 78, 90, 96, 100, 98, 95, 92, 88, 80, 72, 62)
 
 DRIFT_DEPLOYMENT = "rag-32b"
-DRIFT_REMAINING_PERMILLE = 600
+DRIFT_IDLE_HOURS = frozenset({20, 21, 22, 23, 0, 1, 2, 3, 4, 5})  # UTC: a third of its tokens
 # The spot price rag-32b runs on, and how one snapshot has it: cents read as dollars.
 ANOMALY_METER = "NC24ads_A100_v4 Spot"
 ANOMALY_TRUE_USD = Decimal("0.67877")
@@ -386,7 +386,7 @@ class World:
 
     @property
     def drift_date(self) -> date:
-        """First day on which rag-32b serves fewer tokens on the same GPUs."""
+        """First day on which rag-32b serves nothing in DRIFT_IDLE_HOURS; its GPUs stay."""
         return self.first_end - timedelta(days=7)
 
     def crashes(self) -> dict[Replica, int]:
@@ -456,11 +456,11 @@ class World:
         deployment = DEPLOYMENTS[replica.deployment]
         total = deployment.tokens_per_replica_day * rng.randrange(960, 1_041)
         total = total * (deployment.weekend_permille if day.weekday() >= 5 else 1_000) // 1_000_000
-        if replica.deployment == DRIFT_DEPLOYMENT and day >= self.drift_date:
-            total = total * DRIFT_REMAINING_PERMILLE // 1_000
         loads = []
         for hour in range(24):
-            tokens = total * hour_weight(replica, day, hour) * rng.randrange(930, 1_071) // (sum(HOUR_WEIGHTS) * 1_000)
+            tokens = (
+                total * self.hour_weight(replica, day, hour) * rng.randrange(930, 1_071) // (sum(HOUR_WEIGHTS) * 1_000)
+            )
             prompt = tokens * (deployment.prompt_permille + rng.randrange(-15, 16)) // 1_000
             cached = prompt * (deployment.cached_permille + rng.randrange(-40, 41)) // 1_000
             requests = prompt // deployment.prompt_tokens_per_request
@@ -479,6 +479,19 @@ class World:
             )
         return loads
 
+    def hour_weight(self, replica: Replica, day: date, hour: int) -> int:
+        """Weight of a UTC hour for a replica; 0 where it is idle.
+
+        assist-8b is at night, longer for the second pair; rag-32b from the drift on.
+        """
+        if replica.deployment == "assist-8b":
+            margin = 0 if replica.number < 2 else (4 if day.weekday() >= 5 else 2)
+            if 7 - margin <= hour <= 8 + margin:
+                return 0
+        if replica.deployment == DRIFT_DEPLOYMENT and day >= self.drift_date and hour in DRIFT_IDLE_HOURS:
+            return 0
+        return HOUR_WEIGHTS[hour]
+
     def gateway_day(self, day: date, segments: Sequence[Segment]) -> list[Call]:
         """Calls through the gateway on `day`, each begun and ended inside one of the day's `segments`."""
         rng = random.Random(f"{self.seed}/gateway/{day}")
@@ -487,7 +500,7 @@ class World:
             by_hour: dict[int, list[Segment]] = {}
             for segment in segments:
                 replica, hour = segment.incarnation.replica, segment.hour % DAY // HOUR
-                is_open = segment.ends - segment.starts >= 900 and hour_weight(replica, day, hour) > 0
+                is_open = segment.ends - segment.starts >= 900 and self.hour_weight(replica, day, hour) > 0
                 if replica.deployment == deployment.name and is_open:
                     by_hour.setdefault(hour, []).append(segment)
             if not by_hour:
@@ -523,15 +536,6 @@ def rolling_restarts(replica: Replica, after: int, before: int) -> Iterator[int]
     first = (weekday + 4) % 7 * DAY + (8 + replica.number) * HOUR  # the epoch began on a Thursday
     week = 7 * DAY
     yield from range(first + ((after - first) // week + 1) * week, before, week)
-
-
-def hour_weight(replica: Replica, day: date, hour: int) -> int:
-    """Weight of a UTC hour for a replica; 0 where assist-8b is idle: at night, longer for the second pair."""
-    if replica.deployment == "assist-8b":
-        margin = 0 if replica.number < 2 else (4 if day.weekday() >= 5 else 2)
-        if 7 - margin <= hour <= 8 + margin:
-            return 0
-    return HOUR_WEIGHTS[hour]
 
 
 def _attempts(rng: random.Random, deployment: Deployment, segments: Sequence[Segment]) -> list[Call]:

@@ -30,6 +30,8 @@ from orchestration.warehouse import Warehouse, WarehouseUnusableError
 from scrapers.prices.registry import PRICE_SOURCES
 
 if TYPE_CHECKING:
+    import duckdb
+
     from orchestration.definitions import Event
 
 app = typer.Typer(
@@ -69,6 +71,8 @@ STEP_TITLES = {
     "landing__metrics": "Scrape metric endpoints",
     "landing__prometheus": "Ask Prometheus servers",
     "dbt_build": "Transform and test (dbt)",
+    "raw__cost_drift": "Judge unit costs for drift",
+    "dbt_build_after_drift": "Explain drift (dbt)",
     "published__inference_ledger": "Publish",
     "published__inference_ledger_published_file_opens": "Open what was published",
 }
@@ -485,6 +489,8 @@ def print_summary(settings: Settings) -> None:
         if len(findings) > 5:
             out.print(f"  … and {len(findings) - 5} more")
 
+        _print_drift(con, day)
+
         stale = con.execute(
             "select source, status, age_hours, message from fct_source_freshness "
             "where status <> 'fresh' order by source"
@@ -501,6 +507,59 @@ def print_summary(settings: Settings) -> None:
         f"\nPublished to {_short(settings.published_dir)}: inference_ledger.duckdb, parquet/, manifest.json\n"
         'Look further:  inference-ledger query "from fct_unit_costs_daily"   ·   inference-ledger dev'
     )
+
+
+def _print_drift(con: "duckdb.DuckDBPyConnection", day: date | None) -> None:
+    """One line per drift: of the series that the same effect in the same deployment moved, the narrowest."""
+    effects = [
+        name
+        for (name,) in con.execute(
+            "select column_name from duckdb_columns() where table_name = 'fct_cost_drift_daily' "
+            "and column_name like '%\\_effect\\_usd' escape '\\' order by column_index"
+        ).fetchall()
+    ]
+    found = con.execute(
+        f"""
+        select
+            drift.series, drift.series_kind, drift.measure, drift.actual_usd_per_unit, drift.expected_usd_per_unit,
+            drift.change_ratio, drift.impact_usd_per_day, drift.since_date, drivers.deployment,
+            count(*) over alike - 1 as others, {", ".join(f"drift.{name}" for name in effects)}
+        from fct_cost_drift_daily as drift
+        inner join fct_cost_drivers_daily as drivers using (usage_date, series_kind, series, measure)
+        where drift.is_drift and drift.usage_date = ? and drivers.driver_rank = 1
+        window alike as (partition by drivers.deployment, drivers.effect)
+        qualify row_number() over (
+            partition by drivers.deployment, drivers.effect
+            order by
+                list_position(['deployment', 'model', 'gpu_model', 'provider', 'total'], drift.series_kind),
+                drift.measure, drift.series
+        ) = 1
+        order by abs(drift.impact_usd_per_day) desc
+        """,
+        [day],
+    ).fetchall()
+    if not found:
+        return
+    out.print(f"\n[bold]Drift[/] {len(found)} (fct_cost_drift_daily, fct_cost_drivers_daily)")
+    for series, kind, measure, actual, expected, change, impact, since, deployment, others, *sizes in found[:5]:
+        causes = sorted(zip(effects, sizes, strict=True), key=lambda each: -abs(each[1]))[:3]
+        line = Text("  ").append(f"{kind.replace('_', ' ')} {series}", "yellow")
+        line.append(
+            f": {_number(actual, 4)} {measure.removeprefix('cost_usd_').replace('_', ' ')}, expected "
+            f"{_number(expected, 4)} ({change:+.0%}), {impact:+,.2f} USD a day since {since}: "
+        )
+        line.append(
+            ", ".join(
+                f"{name.removesuffix('_effect_usd').replace('_', ' ')} {size:+,.2f}"
+                for name, size in causes
+                if abs(size) >= abs(impact) / 100
+            )
+        )
+        also = [f"most of it in {deployment}"] if kind != "deployment" else []
+        also += [f"{others} other series moved by it"] if others else []
+        out.print(line.append(f" ({'; '.join(also)})" if also else ""), soft_wrap=True)
+    if len(found) > 5:
+        out.print(f"  … and {len(found) - 5} more")
 
 
 def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:

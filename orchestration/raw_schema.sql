@@ -401,3 +401,50 @@ create table if not exists raw.pending_price_changes (
     changed_at timestamptz not null,
     snapshot_id varchar
 );
+
+-- What orchestration/drift.py said of each day of a cost series, and what it hands to the next day. Replaced from the first
+-- day of the run's window on; all of it where other SQL or seeds built the series.
+create table if not exists raw.cost_drift_scores (
+    series_kind varchar not null,
+    series varchar not null,
+    measure varchar not null,
+    usage_date date not null,
+    cost_usd decimal(38, 10) not null,         -- of the day, as it was judged
+    volume decimal(28, 6) not null,            -- million tokens or requests
+    coverage_ratio decimal(9, 8) not null,
+    incomplete_reason varchar,
+    state varchar not null,                    -- incomplete | no_tokens | low_traffic | learning | ok | drift
+    method varchar,                            -- point | level_shift; null without drift
+    is_alarm boolean not null,                 -- first day of which the drift is known
+    since_date date,                           -- when the drift began
+    pooled_from_date date,                     -- first day of what was judged; null when nothing was
+    z_score double,                            -- log ratio to the expected value, in robust scales
+    log_scale double,                          -- that scale
+    p_value double,
+    q_value double,
+    restated_from_cost_usd decimal(38, 10),    -- what the day was when first judged, where late data changed it
+    restated_from_volume decimal(28, 6),
+    -- Carried to the next day; Carry of orchestration/drift.py says what each is.
+    level_from_date date,
+    pool_from_date date,
+    cusum_up double not null,
+    cusum_down double not null,
+    up_from_date date,
+    down_from_date date,
+    shift_from_date date,
+    shift_z double not null,
+    recovery double not null,
+    point_from_date date,
+    alarm_p_value double,
+    alarm_q_value double,
+    primary key (series_kind, series, measure, usage_date)
+);
+
+-- The days that the expected value of a scored day is made of.
+create table if not exists raw.cost_drift_references (
+    series_kind varchar not null,
+    series varchar not null,
+    measure varchar not null,
+    usage_date date not null,
+    reference_date date not null
+);

@@ -385,19 +385,22 @@ def test_assist_is_idle_at_night_and_chat_is_not(demo: Path) -> None:
     assert tokens["chat-70b", "16"] > 5 * tokens["chat-70b", "07"]
 
 
-def test_the_drift_takes_two_fifths_of_the_batch_tokens() -> None:
+def test_the_drift_leaves_the_gpus_of_rag_idle_for_ten_hours() -> None:
     world = World(SEED, date(2026, 9, 24), date(2026, 11, 22))
     assert world.drift_date == date(2026, 11, 15)
 
-    def tokens(day: date) -> int:
-        return sum(
-            load.computed + load.cached + load.output
-            for index in range(5)
-            for load in world.batch_day(Replica("rag-32b", index), day)
-        )
+    def tokens(day: date) -> list[int]:
+        replicas = [world.batch_day(Replica("rag-32b", index), day) for index in range(5)]
+        return [sum(load.computed + load.cached + load.output for load in hour) for hour in zip(*replicas, strict=True)]
 
-    before, after = (sum(tokens(date(2026, 11, day)) for day in days) for days in (range(8, 15), range(15, 22)))
-    assert 0.57 < after / before < 0.63
+    assert 0 not in tokens(date(2026, 11, 14))
+    assert [hour for hour, served in enumerate(tokens(date(2026, 11, 15))) if not served] == [
+        *range(6),
+        *range(20, 24),
+    ]
+    before, after = (sum(sum(tokens(date(2026, 11, day))) for day in days) for days in (range(8, 15), range(15, 22)))
+    # Weights of the idle hours: 52 + 42 + 33 + 26 + 20 + 15 + 88 + 80 + 72 + 62 = 490 of 1,306.
+    assert 0.60 < after / before < 0.65
 
 
 def test_the_wrong_price_is_one_price_of_one_snapshot(demo: Path) -> None:

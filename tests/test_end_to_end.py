@@ -29,7 +29,8 @@ from tests.fault_server import Answer, FaultServer
 ROOT = Path(__file__).parents[1]
 COMMAND = str(Path(sys.executable).with_name("inference-ledger"))
 END = date(2026, 11, 22)
-DAYS = 20  # from 2026-11-03: holds the spot interruption, a crash, the price anomaly and the drift
+# From 2026-10-11: holds the spot interruption, crashes, the price anomaly, and five weeks before the drift of 2026-11-15.
+DAYS = 43
 CENT = Decimal("0.01")
 
 
@@ -161,6 +162,29 @@ def test_the_injected_price_is_found_named_and_never_used(world: World) -> None:
     assert spot == [(Decimal("0.67877000"),)]
 
 
+def test_the_injected_drift_is_found_on_its_first_day_and_its_cause_named(world: World) -> None:
+    event = json.loads((world.data / "demo" / "truth.json").read_text())["events"]["cost_drift"]
+    found = world.published(f"""
+        select usage_date::varchar, since_date::varchar, top_cause from fct_cost_drift_daily
+        where is_drift and series_kind = 'deployment' and series = '{event["deployment"]}'
+            and measure = 'cost_usd_per_million_tokens'
+        order by 1
+    """)
+    assert found == [(f"2026-11-{day}", event["starts_on"], event["cause"]) for day in range(15, 23)]
+    # Alone of the deployments; and its idle hours are what the fleet pays for.
+    series = world.published(
+        "select distinct series from fct_cost_drift_daily where is_drift and series_kind = 'deployment'"
+    )
+    assert series == [(event["deployment"],)]
+    ((driver, effect),) = world.published("""
+        select distinct deployment, effect from fct_cost_drivers_daily
+        where series_kind = 'provider' and series = 'azure' and driver_rank = 1 and usage_date = '2026-11-20'
+    """)
+    assert (driver, effect) == (event["deployment"], event["cause"])
+    line = next(line for line in world.first_output.splitlines() if f"deployment {event['deployment']}: " in line)
+    assert f"USD a day since {event['starts_on']}: utilization +" in line
+
+
 def test_prices_of_dead_sources_stay_in_force_and_say_how_old_they_are(world: World) -> None:
     found = world.published("""
         select source, status, message is not null from fct_source_freshness where kind = 'price' order by 1
@@ -175,6 +199,7 @@ def test_summary_says_what_matters(world: World) -> None:
         "L40S-48GB",
         "A100-PCIE-80GB",
         "Purchase mix",
+        "Drift",
         "reserved",
         "spot",
         "Stale sources",

@@ -105,3 +105,12 @@ whatever the session says. What an engine spells its own way is dispatched; mode
 {% macro gpu_hours(gpu_seconds) -%}
     cast(cast({{ gpu_seconds }} as double) / 3600 as decimal(18, 6))
 {%- endmacro %}
+
+{#- Days from the first day to the second; negative when reversed. -#}
+{% macro days_between(from_day, to_day) -%}
+    {{ return(adapter.dispatch("days_between")(from_day, to_day)) }}
+{%- endmacro %}
+
+{% macro duckdb__days_between(from_day, to_day) -%}
+    ({{ to_day }} - {{ from_day }})
+{%- endmacro %}

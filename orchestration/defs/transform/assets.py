@@ -1,4 +1,4 @@
-"""The dbt project as assets: one per seed and model, one check per data test.
+"""The dbt project as assets: one per seed and model, one check per data test; and between its two builds, drift.
 
 `@dbt_assets` and not `DbtProjectComponent`: the component (dagster-dbt 0.29) runs a copy of the project that it took
 when its state was last refreshed, so edited SQL goes on running in its old form. Unit tests are left out of the build:
@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
+from orchestration.drift_scores import score_costs
 from orchestration.settings import DBT_DIR, load_settings
 from orchestration.warehouse import Warehouse, is_transform_changed, transform_digest
 
@@ -26,12 +27,66 @@ class RoomTranslator(DagsterDbtTranslator):
         return "seeds" if dbt_resource_props["resource_type"] == "seed" else dbt_resource_props["fqn"][1]
 
 
-@dbt_assets(manifest=project.manifest_path, project=project, dagster_dbt_translator=RoomTranslator(), name="dbt_build")
+AFTER_DRIFT = "tag:after_drift"  # models that read what drift said, and their tests
+
+
+@dbt_assets(
+    manifest=project.manifest_path,
+    project=project,
+    dagster_dbt_translator=RoomTranslator(),
+    name="dbt_build",
+    exclude=AFTER_DRIFT,
+)
 def dbt_build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
     """Seeds, models and data tests in one `dbt build`; a failed test stops what is downstream of it.
 
     After an upgrade or a corrected seed the past is built anew as well, once.
     """
+    yield from _build(context, dbt)
+
+
+@dg.multi_asset(
+    name="raw__cost_drift",
+    specs=[
+        dg.AssetSpec(
+            ["raw", table],
+            group_name="raw",
+            kinds={"python", "duckdb"},
+            owners=["team:finance"],
+            deps=[["intermediate", "int_cost_series__daily"], ["raw", "ledger_run"]],
+        )
+        for table in ("cost_drift_scores", "cost_drift_references")
+    ],
+)
+def raw_cost_drift(context: dg.AssetExecutionContext):
+    """Which cost series drifted; the days of the run's window, from what was kept of the day before."""
+    with Warehouse(load_settings().warehouse_path).connect() as con:
+        scored = score_costs(con, rebuild=is_transform_changed(con, transform_digest(DBT_DIR)))
+    yield dg.MaterializeResult(
+        ["raw", "cost_drift_scores"],
+        metadata={
+            "series": scored.series_count,
+            "days": scored.day_count,
+            "drifting": scored.drift_count,
+            "restated": scored.restated_count,
+        },
+    )
+    yield dg.MaterializeResult(["raw", "cost_drift_references"])
+
+
+@dbt_assets(
+    manifest=project.manifest_path,
+    project=project,
+    dagster_dbt_translator=RoomTranslator(),
+    name="dbt_build_after_drift",
+    select=AFTER_DRIFT,
+)
+def dbt_build_after_drift(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    """The models that explain drift, and their data tests."""
+    yield from _build(context, dbt)
+
+
+def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
     with Warehouse(load_settings().warehouse_path).connect() as con:
         rebuild = ["--full-refresh"] if is_transform_changed(con, transform_digest(DBT_DIR)) else []
     yield from dbt.cli(["build", "--exclude-resource-type", "unit_test", *rebuild], context=context).stream()
