@@ -1,8 +1,8 @@
 -- In the days the run rebuilds, every row of a gateway's log is a call, counted once, or a dropped copy of
 -- one. Up to the last day of the run, every call is in an hour of its deployment or listed as unmapped.
-with gateway_usage as (
+with request_usage as (
 
-    select * from {{ ref("int_gateway_usage__hourly") }}
+    select * from {{ ref("int_request_usage__hourly") }}
 
 ),
 
@@ -40,7 +40,7 @@ counted as (
     select
         coalesce(sum(call_count), 0) as call_count,
         coalesce(sum(call_count + dropped_duplicate_count), 0) as row_count
-    from gateway_usage
+    from request_usage
     where usage_hour_at >= {{ window_start_at() }}
 
 ),
@@ -49,17 +49,17 @@ calls as (
 
     select
         routes.deployment,
-        gateway_usage.usage_hour_at,
-        sum(gateway_usage.call_count) as call_count,
-        sum(gateway_usage.request_count) as request_count
-    from gateway_usage
-    inner join {{ ref("stg_ledger__run") }} as run on gateway_usage.usage_hour_at < run.as_of_end_at
+        request_usage.usage_hour_at,
+        sum(request_usage.call_count) as call_count,
+        sum(request_usage.request_count) as request_count
+    from request_usage
+    inner join {{ ref("stg_ledger__run") }} as run on request_usage.usage_hour_at < run.as_of_end_at
     left join routes
         on
-            gateway_usage.source_name = routes.source_name
-            and gateway_usage.model_group = routes.model_group
-            and gateway_usage.model = routes.model
-    group by routes.deployment, gateway_usage.usage_hour_at
+            request_usage.source_name = routes.source_name
+            and request_usage.model_group = routes.model_group
+            and request_usage.model = routes.model
+    group by routes.deployment, request_usage.usage_hour_at
 
 ),
 
@@ -84,7 +84,7 @@ all_calls as (
 
 gateways as (
 
-    select distinct source_name from gateway_usage
+    select distinct source_name from request_usage
 
 ),
 

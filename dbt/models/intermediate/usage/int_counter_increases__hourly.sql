@@ -47,6 +47,7 @@ scrapes as (
             max(case when usage_metric = '{{ metric }}' then 1 else 0 end) as has_{{ metric }},
         {%- endfor %}
         max(case when is_token_window then window_seconds end) as window_seconds,
+        min(case when is_token_window then window_start_at end) as window_start_at,
         max(case when is_token_window and delta > 0 then 1 else 0 end) as is_active,
         max(case when is_token_window and is_reset then 1 else 0 end) as is_reset,
         max(case when is_token_window and is_gap then 1 else 0 end) as is_gap,
@@ -70,6 +71,8 @@ final as (
             max(has_{{ metric }}) = 1 as has_{{ metric }},
         {%- endfor %}
         count(window_seconds) as window_count,
+        min(window_start_at) as covered_from_at,
+        max(case when window_seconds is not null then scraped_at end) as covered_to_at,
         cast(sum(is_active * window_seconds) as decimal(28, 6)) as active_seconds,
         cast(sum(window_seconds) as decimal(28, 6)) as observed_seconds,
         cast(sum(is_reset) as bigint) as reset_count,
