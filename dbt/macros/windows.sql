@@ -160,3 +160,11 @@ ones and loses the old ones.
     insert into {{ arg_dict["target_relation"] }} ({{ columns }})
     select {{ columns }} from {{ arg_dict["temp_relation"] }}
 {%- endmacro %}
+
+{#-
+How far before the window an increase of a counter may stand, in whole days, for models by day: half of what a scrape looks
+back (84 hours), rounded up to midnight, as the window starts at one.
+-#}
+{% macro usage_days_look_back_hours() -%}
+    {{ return(96) }}
+{%- endmacro %}
