@@ -22,7 +22,8 @@ roles as (
 
     select
         source_name,
-        max(role) as role
+        max(role) as role,
+        max(role) || ' ' || min(deployment) || ' ' || max(deployment) as speaker
     from {{ ref("stg_ledger__usage_routes") }}
     group by source_name
 
@@ -34,7 +35,7 @@ told as (
         requests.*,
         coalesce(roles.role, 'none') as role,
         -- A source that the ledger names no longer has no role, so nothing it says is a copy of another's.
-        coalesce(roles.role, requests.source_name) as speaker,
+        coalesce(roles.speaker, requests.source_name) as speaker,
         case
             when requests.token_source not in ('missing', 'failed')
                 then coalesce(requests.prompt_tokens + requests.output_tokens, 0)
@@ -68,7 +69,8 @@ in_source as (
 ),
 
 -- Two sources of one role add up, for each sees other calls: two gateways, the logs of two replicas. A call
--- that both have (a log and the table it is written to) has the same ids and began in the same second.
+-- that both have (a log and the table it is written to) has the same ids and began in the same second, and
+-- both go to the same deployments.
 in_role as (
 
     select
@@ -90,9 +92,11 @@ placed as (
     select
         *,
         role_position = 1 as is_counted,
-        -- The id under which others know the call: the engine's own name of the request, which all its answers
-        -- share and which is returned to the caller.
-        case when role = 'engine_requests' then coalesce(call_id, request_id) else request_id end as match_id,
+        -- The id under which others know the call: of an engine's record the one that its reply bears, which
+        -- all answers to the request share.
+        case
+            when role = 'engine_requests' then coalesce(trace_id, call_id, request_id) else request_id
+        end as match_id,
         -- A gateway's or client's failed attempt is repeated by one that counts; a call that the engine gave up
         -- is work it did.
         token_source = 'failed' and role <> 'engine_requests' as is_without_work

@@ -8,14 +8,30 @@
 {%- set classes = ["prompt", "cached_input", "output"] %}
 -- depends_on: {{ ref('stg_ledger__run') }}
 -- What the engine's own records say of the calls that a gateway or client tells of. An engine returns the name
--- it gave a request (vLLM: chatcmpl- and the caller's X-Request-Id), and all answers to one request share it.
-with calls as (
+-- it gave a request (vLLM: chatcmpl- and the caller's X-Request-Id), and all answers to one request share it. Holds
+-- deployments: other routes open the window, as for int_request_activity__hourly.
+with routes as (
 
-    select * from {{ ref("int_calls__deduplicated") }}
+    select * from {{ ref("int_usage_routes__resolved") }}
+    where deployment is not null
+
+),
+
+calls as (
+
+    select
+        counted.*,
+        routes.deployment
+    from {{ ref("int_calls__deduplicated") }} as counted
+    inner join routes
+        on
+            counted.source_name = routes.source_name
+            and counted.model_group = routes.model_group
+            and counted.model = routes.model
     where
-        is_counted
+        counted.is_counted
         {%- if is_incremental() %}
-            and started_at >= {{ window_start_at() }}
+            and counted.started_at >= {{ window_start_at() }}
         {%- endif %}
 
 ),
@@ -23,6 +39,7 @@ with calls as (
 engine_requests as (
 
     select
+        deployment,
         usage_date,
         match_id,
         sum(case when token_source = 'failed' then 0 else 1 end) as answer_count,
@@ -33,7 +50,7 @@ engine_requests as (
         {%- endfor %}
     from calls
     where role = 'engine_requests'
-    group by usage_date, match_id
+    group by deployment, usage_date, match_id
 
 ),
 
@@ -47,7 +64,7 @@ told as (
             when token_source in ('missing', 'failed', 'gateway_cache') then token_source else 'stated'
         end as outcome,
         row_number() over (
-            partition by role, usage_date, match_id
+            partition by deployment, role, usage_date, match_id
             order by
                 case when token_source in ('missing', 'failed', 'gateway_cache') then 1 else 0 end,
                 started_at,
@@ -62,10 +79,9 @@ told as (
 final as (
 
     select
+        told.deployment,
         told.usage_date,
-        told.source_name,
-        told.model_group,
-        told.model,
+        told.role,
         told.outcome,
         engine_requests.match_id is not null as is_matched,
         count(*) as call_count,
@@ -80,14 +96,14 @@ final as (
     from told
     left join engine_requests
         on
-            told.usage_date = engine_requests.usage_date
+            told.deployment = engine_requests.deployment
+            and told.usage_date = engine_requests.usage_date
             and told.match_id = engine_requests.match_id
             and told.id_rank = 1
     group by
+        told.deployment,
         told.usage_date,
-        told.source_name,
-        told.model_group,
-        told.model,
+        told.role,
         told.outcome,
         engine_requests.match_id is not null
 

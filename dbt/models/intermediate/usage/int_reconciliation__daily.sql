@@ -221,9 +221,9 @@ engine_steps as (
 matched_days as (
 
     select
-        routes.deployment,
-        matched_calls.usage_date,
-        routes.role,
+        deployment,
+        usage_date,
+        role,
         -- Ids are shared where most calls that state tokens are found among the engine's records.
         coalesce(sum(case when outcome = 'stated' and is_matched then call_count end), 0) * 2
         >= coalesce(sum(case when outcome = 'stated' then call_count end), 0)
@@ -276,12 +276,7 @@ matched_days as (
             as never_finished_requests,
         coalesce(sum(case when is_matched then engine_request_count end), 0) as engine_requests
     from matched_calls
-    inner join routes
-        on
-            matched_calls.source_name = routes.source_name
-            and matched_calls.model_group = routes.model_group
-            and matched_calls.model = routes.model
-    group by routes.deployment, matched_calls.usage_date, routes.role
+    group by deployment, usage_date, role
 
 ),
 
