@@ -904,8 +904,8 @@ def _replace_snapshots(con: duckdb.DuckDBPyConnection, source: InventorySource, 
 def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_listed: Sequence[str] = ()) -> None:
     """Replaces the `raw.ledger_*` tables that mirror ledger.yaml.
 
-    Where usage goes to other deployments than before, all of it waits to be rebuilt: incremental models hold hours by
-    deployment. The same with other sources of inventory, whose intervals are kept.
+    Where usage goes to other deployments, models or tenants than before, all of it waits to be rebuilt: incremental
+    models hold hours by these. The same with other sources of inventory, whose intervals are kept.
 
     Args:
         con: from `Warehouse.connect`.
@@ -1002,10 +1002,17 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
 
 
 def _usage_routes(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
-    """The routes, and the names of models: a route for a model is one for its aliases."""
-    return set(con.execute("select * from raw.ledger_usage_routes").fetchall()) | set(
-        con.execute("select * from raw.ledger_model_names").fetchall()
-    )
+    """The routes, and the names they go by: a route for a model is one for its aliases, and hours are kept by tenant."""
+    return {
+        (table, *row)
+        for table, columns in (
+            ("ledger_usage_routes", "*"),
+            ("ledger_model_names", "*"),
+            ("ledger_tenants", "*"),
+            ("ledger_deployments", "distinct deployment, model"),
+        )
+        for row in con.execute(f"select {columns} from raw.{table}").fetchall()
+    }
 
 
 def _inventory_sources(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
