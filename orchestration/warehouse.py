@@ -1002,7 +1002,7 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
 
 
 def _usage_routes(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
-    """The routes, and the names they go by: a route for a model is one for its aliases, and hours are kept by tenant."""
+    """The routes and the names of models and tenants: a route for a model is one for its aliases."""
     return {
         (table, *row)
         for table, columns in (

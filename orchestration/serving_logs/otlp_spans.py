@@ -110,7 +110,7 @@ def otlp_spans(source: UsageSource) -> RequestFormat:
     """Spans with token counts: the engine's own (vLLM `llm_request`), or GenAI client spans as the ledger's role says.
 
     A span is known by its trace and its own id. `gen_ai.request.id` is the same for all n answers to a request. What
-    belongs to one request of a caller shares `trace_id`: the id that the engine's reply bears, not the OpenTelemetry trace.
+    belongs to one request of a caller shares `trace_id`: the id of the engine's reply, not the OpenTelemetry trace.
     """
     is_call = _IS_ENGINE_SPAN if source.speaks_as == "engine_requests" else _IS_CALL_SPAN
     return RequestFormat(

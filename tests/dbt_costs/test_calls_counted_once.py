@@ -43,14 +43,14 @@ rows_of_logs = st.lists(
             "call": st.sampled_from([None, 1, 2]),
             "sub": st.sampled_from([None, 0, 1]),
             "second": st.sampled_from([0, 0.25, 1, 3600, 3600.75, 86_399.5, 86_400]),
-            "kind": st.sampled_from(["engine_reported", "engine_reported", "estimated", "missing", "failed", "gateway_cache"]),
+            "kind": st.sampled_from(["engine_reported", "estimated", "missing", "failed", "gateway_cache"]),
             "prompt": st.integers(0, 50),
             "cached": st.sampled_from([None, 0, 7]),
             "output": st.integers(0, 9),
         }
     ),
     max_size=14,
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,8 @@ def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
             source_name varchar, model_group varchar, model varchar, deployment varchar, role varchar
         );
         create table intermediate.int_request_activity__hourly (
-            deployment varchar, role varchar, usage_hour_at timestamptz, replica_count bigint, active_seconds decimal(18, 6)
+            deployment varchar, role varchar, usage_hour_at timestamptz, replica_count bigint,
+            active_seconds decimal(18, 6)
         );
         create table intermediate.int_engine_usage__hourly (
             deployment varchar, usage_hour_at timestamptz, prompt_tokens bigint, cached_tokens bigint,

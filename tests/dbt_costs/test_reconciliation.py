@@ -196,7 +196,7 @@ def test_a_side_that_states_nothing_is_null_with_a_reason(recorded: CostWarehous
 
 
 def test_the_counters_are_shared_over_the_clients_tenants(recorded: CostWarehouse) -> None:
-    """The client names tenants and the spans do not. 33,933 + 5,685 of 44,802 + 6,770 tokens are 76.8 %: all is shared."""
+    """The client names tenants, the spans do not. 33,933 + 5,685 of 44,802 + 6,770 tokens (76.8 %): all is shared."""
     rows = recorded.query("""
         select tenant, share_basis, is_scaled, usage_basis, stated_input_tokens + stated_cached_input_tokens as stated,
             input_tokens, cached_input_tokens, output_tokens, total_tokens, coverage_ratio
