@@ -147,7 +147,7 @@ def build_staging(root: Path, warehouse: Path) -> None:
     )
 
 
-# What int_gateway_usage__hourly does: copies are dropped within a day, calls added up by hour, model and tenant.
+# What int_request_usage__hourly does: copies are dropped within a day, calls added up by hour, model and tenant.
 DAY = """
     create or replace temp table day as
     with numbered as (

@@ -392,6 +392,55 @@ def dev(
         raise typer.Exit(subprocess.call(command, cwd=PROJECT_ROOT))  # noqa: S603 - our own program, and a number
 
 
+def _print_tenants(con: "duckdb.DuckDBPyConnection", day: date | None) -> None:
+    """The five largest tenants of the day, what is nobody's, and sources that disagree without a reason."""
+    tenants = con.execute(
+        """
+        select tenant, max(team), max(cost_center), sum(request_count), sum(input_tokens), sum(cached_input_tokens),
+            sum(output_tokens), sum(total_tokens), sum(total_tokens) / nullif(sum(sum(total_tokens)) over (), 0)
+        from fct_usage_daily
+        where usage_date = ?
+        group by tenant
+        order by tenant = 'unattributed', sum(total_tokens) desc nulls last, tenant
+        """,
+        [day],
+    ).fetchall()
+    if any(tenant != "unattributed" for tenant, *_ in tenants):
+        named = [row for row in tenants if row[0] != "unattributed"]
+        table = _table(
+            "Tenants (M tokens" + (f"; the first 5 of {len(named)})" if len(named) > 5 else ")"),
+            ("tenant", "team", "cost center"),
+            ("requests", "input", "cached", "output", "total", "share"),
+        )
+        for tenant, team, cost_center, requests, *tokens, share in named[:5] + tenants[len(named) :]:
+            table.add_row(
+                tenant,
+                team or "",
+                cost_center or "",
+                _number(requests, 0),
+                *(_number(None if count is None else count / 1_000_000, 3) for count in tokens),
+                _percent(share),
+            )
+        out.print()
+        out.print(table)
+    outside = con.execute(
+        """
+        select deployment, left_role, right_role, measure, unexplained_difference
+        from fct_reconciliation_daily
+        where usage_date = ? and not is_within_tolerance
+        order by abs(unexplained_difference) desc
+        """,
+        [day],
+    ).fetchall()
+    for deployment, left, right, measure, unexplained in outside[:5]:
+        line = Text("Sources disagree: ", "yellow").append(
+            f"{deployment}: {left} less {right}: {_number(unexplained, 0)} {measure} unexplained"
+        )
+        out.print(line.append(" (fct_reconciliation_daily)"))
+    if len(outside) > 5:
+        out.print(f"  … and {len(outside) - 5} more")
+
+
 def print_summary(settings: Settings) -> None:
     """What the last published run says: cost per token by GPU type, purchase mix, findings, stale sources."""
     from orchestration.publication import open_published
@@ -473,6 +522,8 @@ def print_summary(settings: Settings) -> None:
             where = "no deployment in ledger.yaml" if reason == "no_route" else "hours outside its fleet entries"
             line = Text("Tokens without a cost: ", "yellow").append(f"{_number(tokens, 0)} of {name}, {where}")
             out.print(line.append(" (fct_unmapped_usage)"))
+
+        _print_tenants(con, day)
 
         findings = con.execute(
             """

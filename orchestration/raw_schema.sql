@@ -148,7 +148,7 @@ create table if not exists raw.requests (
     file_id varchar not null,
     request_id uuid not null,                  -- digest of the record's own id, or of the attempt's where there is none
     call_id uuid,                              -- digest of the attempt's id: a retry has a new one
-    trace_id uuid,                             -- digest of trace_id, shared by the retries of one request
+    trace_id uuid,                             -- digest of what the attempts or answers of one request share
     call_type varchar,
     status varchar,                            -- success | failure
     is_stream boolean,

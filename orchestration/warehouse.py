@@ -904,8 +904,8 @@ def _replace_snapshots(con: duckdb.DuckDBPyConnection, source: InventorySource, 
 def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_listed: Sequence[str] = ()) -> None:
     """Replaces the `raw.ledger_*` tables that mirror ledger.yaml.
 
-    Where usage goes to other deployments than before, all of it waits to be rebuilt: incremental models hold hours by
-    deployment. The same with other sources of inventory, whose intervals are kept.
+    Where usage goes to other deployments, models or tenants than before, all of it waits to be rebuilt: incremental
+    models hold hours by these. The same with other sources of inventory, whose intervals are kept.
 
     Args:
         con: from `Warehouse.connect`.
@@ -1004,17 +1004,18 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
 def _usage_routes(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
     """What kept hours depend on.
 
-    The routes, the names of models (a route for a model is one for its aliases), and the machines of the deployments,
-    whose GPUs bound what a counter is believed.
+    The routes, the names of models and tenants (a route for a model is one for its aliases), and the models and machines of
+    the deployments, whose GPUs bound what a counter is believed.
     """
     return {
-        row
-        for query in (
-            "select * from raw.ledger_usage_routes",
-            "select * from raw.ledger_model_names",
-            "select distinct deployment, provider, instance_type, gpus_per_replica from raw.ledger_deployments",
+        (table, *row)
+        for table, columns in (
+            ("ledger_usage_routes", "*"),
+            ("ledger_model_names", "*"),
+            ("ledger_tenants", "*"),
+            ("ledger_deployments", "distinct deployment, model, provider, instance_type, gpus_per_replica"),
         )
-        for row in con.execute(query).fetchall()
+        for row in con.execute(f"select {columns} from raw.{table}").fetchall()
     }
 
 

@@ -109,6 +109,44 @@ def test_tokens_agree_with_the_truth_to_the_token(world: World) -> None:
     assert {key: found[key] for key in truth} == truth
 
 
+def test_tenants_agree_with_the_truth_to_the_token(world: World) -> None:
+    """The gateway sees less than half of the traffic, so each tenant has what its calls state; the rest is nobody's.
+
+    Calls without cached tokens state their whole prompt as computed.
+    """
+    found = {
+        (str(day), deployment, tenant): tuple(tokens)
+        for day, deployment, tenant, *tokens in world.published("""
+            select usage_date, deployment, tenant, input_tokens, coalesce(cached_input_tokens, 0), output_tokens,
+                request_count
+            from fct_usage_daily where tenant <> 'unattributed'
+        """)
+    }
+    truth = {
+        (row["usage_date"], row["deployment"], row["tenant"].removeprefix("team-") or "unknown"): (
+            int(row["prompt_tokens"]) - int(row["cached_tokens"]),
+            int(row["cached_tokens"]),
+            int(row["completion_tokens"]),
+            int(row["successes_with_tokens"]) + int(row["zero_token_successes"]),
+        )
+        for row in world.truth("truth_gateway.csv")
+    }
+    assert found == truth
+    ((volume, shared),) = world.published("""
+        select (select sum(total_tokens) from fct_inference_costs_hourly),
+            (select sum(total_tokens) from fct_usage_hourly)
+    """)
+    assert volume == shared
+    assert world.published("select distinct team, cost_center from fct_usage_daily where tenant = 'support'") == [
+        ("Customer support", "4200")
+    ]
+    lines = world.first_output.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("Tenants"))
+    assert lines[first + 2].split()[0] in {"assistant", "support", "search", "research", "unknown"}
+    assert any(line.startswith("unattributed") for line in lines[first : first + 8])
+    assert not any("Sources disagree" in line for line in lines)
+
+
 def test_cost_agrees_with_the_truth_to_the_cent(world: World) -> None:
     models = {"Committed": "reserved", "Standard": "on_demand", "Dynamic": "spot"}
     found = {

@@ -1,6 +1,7 @@
 -- Total tokens are input, cached input and output, at every grain that states them.
 {%- set models = [
     "int_usage__hourly", "fct_inference_costs_hourly", "fct_unit_costs_daily", "fct_unmapped_usage",
+    "fct_usage_hourly",
 ] %}
 {% for model in models %}
     select

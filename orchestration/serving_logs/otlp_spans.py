@@ -102,12 +102,15 @@ _IS_CALL_SPAN = (
     "span.kind in ('1', '3', 'SPAN_KIND_INTERNAL', 'SPAN_KIND_CLIENT') "
     f"and coalesce({_first(('gen_ai.operation.name',))}, '') not in {_NO_CALL}"
 )
+# vLLM numbers the prompts of one completion request (cmpl-<id>-0, -1 ...); its caller is told cmpl-<id>.
+_CALLERS_ID = f"regexp_replace({_first(_ID)}, '^(cmpl-.+)-[0-9]+$', '\\1')"
 
 
 def otlp_spans(source: UsageSource) -> RequestFormat:
     """Spans with token counts: the engine's own (vLLM `llm_request`), or GenAI client spans as the ledger's role says.
 
-    A span is known by its trace and its own id. `gen_ai.request.id` is the same for all n answers to a request.
+    A span is known by its trace and its own id. `gen_ai.request.id` is the same for all n answers to a request. What
+    belongs to one request of a caller shares `trace_id`: the id of the engine's reply, not the OpenTelemetry trace.
     """
     is_call = _IS_ENGINE_SPAN if source.speaks_as == "engine_requests" else _IS_CALL_SPAN
     return RequestFormat(
@@ -116,6 +119,7 @@ def otlp_spans(source: UsageSource) -> RequestFormat:
         stated={
             "request_id": """nullif(lower(span."traceId"), '') || ':' || nullif(lower(span."spanId"), '')""",
             "call_id": _first(_ID),
+            **({"trace_id": _CALLERS_ID} if source.speaks_as == "engine_requests" else {}),
             "call_type": _first(("gen_ai.operation.name",)),
             "status": "case when span.status.code in ('2', 'STATUS_CODE_ERROR') then 'failure' else 'success' end",
             "is_stream": _first(("gen_ai.request.stream",)),

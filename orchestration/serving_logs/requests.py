@@ -51,7 +51,7 @@ from orchestration.serving_logs.files import (
 from orchestration.serving_logs.staging import by_file_where_it_fails, finish_files, list_files
 from orchestration.settings import UsageSource
 
-# A call that ends later than this after its start has a wrong clock, not a long answer. int_gateway_activity__hourly
+# A call that ends later than this after its start has a wrong clock, not a long answer. int_request_activity__hourly
 # reads calls from this long before the run's window.
 MAX_CALL_DAYS = 1
 

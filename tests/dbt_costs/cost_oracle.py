@@ -53,6 +53,12 @@ def hour_of(instant: datetime) -> datetime:
 
 def engine_usage(world: World) -> dict[tuple[str, datetime], Row]:
     """Deployment and hour -> tokens, requests, phase seconds, active and observed seconds by the engine's counters."""
+    return _engine_usage(world)[0]
+
+
+def _engine_usage(world: World) -> tuple[dict[tuple[str, datetime], Row], list[tuple[str, datetime, datetime]]]:
+    """The usage, and each deployment's scrape windows of tokens."""
+    covered: list[tuple[str, datetime, datetime]] = []
     names = {
         "vllm:prompt_tokens_total": "prompt",
         "vllm:generation_tokens_total": "output",
@@ -106,6 +112,8 @@ def engine_usage(world: World) -> dict[tuple[str, datetime], Row]:
                     delta = Fraction(sample["value"]) - Fraction(before["value"])
             hour = hour_of(window_start + (at - window_start) / 2)
             place = (deployment, source, replica, hour)
+            if name in ("prompt", "output"):
+                covered.append((deployment, window_start, at))
             totals[place][name] += delta
             counted[deployment, source, replica, name].add(hour)
             if name in ("prompt", "output"):
@@ -129,7 +137,7 @@ def engine_usage(world: World) -> dict[tuple[str, datetime], Row]:
             replica_totals["cached"] = hits
         for name, value in replica_totals.items():
             hour_usage[name] += value
-    return usage
+    return usage, covered
 
 
 def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
@@ -187,9 +195,21 @@ def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
 
 
 def usage_hourly(world: World) -> dict[tuple[str, datetime], Row]:
-    """Deployment and hour -> tokens by class. Counters where there are any in the hour, else the gateway."""
+    """Deployment and hour -> tokens by class. Counters where there are any in the hour, else the gateway.
+
+    Not where the hour lies inside one scrape window, whose tokens stand in another hour.
+    """
     rows: dict[tuple[str, datetime], Row] = {}
+    counted, windows = _engine_usage(world)
+    inside = {
+        (deployment, hour_of(start) + number * HOUR)
+        for deployment, start, end in windows
+        for number in range((end - hour_of(start)) // HOUR)
+        if hour_of(start) + number * HOUR >= start
+    }
     for place, found in gateway_usage(world).items():
+        if place in inside:
+            continue
         rows[place] = {
             "basis": "gateway_requests",
             "input": found["input"],
@@ -204,7 +224,7 @@ def usage_hourly(world: World) -> dict[tuple[str, datetime], Row]:
             if found["requests"]
             else None,
         }
-    for place, found in engine_usage(world).items():
+    for place, found in counted.items():
         cached = min(found["cached"], found["prompt"]) if "cached" in found else None
         rows[place] = {
             "basis": "engine_counters",

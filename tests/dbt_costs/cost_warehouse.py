@@ -17,6 +17,8 @@ import duckdb
 PROJECT_ROOT = Path(__file__).parents[2]
 SELECTED = (
     "token_cost_weights",
+    "usage_roles",
+    "reconciliation_tolerances",
     "instance_types",
     "engine_metrics",
     "engine_metric_prefixes",

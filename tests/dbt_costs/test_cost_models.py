@@ -78,7 +78,16 @@ def built(world: World, target_dir: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def marts(warehouse: CostWarehouse) -> dict[str, list[dict[str, Any]]]:
-    tables = ("fct_inference_costs_hourly", "fct_unit_costs_daily", "fct_purchase_mix_daily", "dim_deployments")
+    tables = (
+        "fct_inference_costs_hourly",
+        "fct_unit_costs_daily",
+        "fct_purchase_mix_daily",
+        "dim_deployments",
+        "fct_usage_hourly",
+        "fct_usage_daily",
+        "fct_reconciliation_daily",
+        "fct_conflicting_calls",
+    )
     return {table: warehouse.query(f"select * from marts.{table} order by all") for table in tables}
 
 

@@ -25,9 +25,9 @@ increases as (
 
 ),
 
-gateway_usage as (
+request_usage as (
 
-    select * from {{ ref("int_gateway_usage__hourly") }}
+    select * from {{ ref("int_request_usage__hourly") }}
 
 ),
 
@@ -48,7 +48,7 @@ usage_starts as (
 
     union all
 
-    select min(usage_hour_at) as start_at from gateway_usage
+    select min(usage_hour_at) as start_at from request_usage
 
 ),
 

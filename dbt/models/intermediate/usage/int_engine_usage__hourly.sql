@@ -30,6 +30,8 @@ replica_hours as (
         max(case when increases.has_output_tokens then 1 else 0 end) as has_output_tokens,
         max(case when increases.has_successful_requests then 1 else 0 end) as has_successful_requests,
         sum(increases.window_count) as window_count,
+        min(increases.covered_from_at) as covered_from_at,
+        max(increases.covered_to_at) as covered_to_at,
         sum(increases.active_seconds) as active_seconds,
         sum(increases.observed_seconds) as observed_seconds,
         sum(increases.reset_count) as reset_count,
@@ -121,6 +123,8 @@ final as (
             end as decimal(28, 6)
         ) as decode_seconds,
         replica_hours.window_count,
+        replica_hours.covered_from_at,
+        replica_hours.covered_to_at,
         cast(least(replica_hours.active_seconds, 3600) as decimal(18, 6)) as active_seconds,
         cast(least(replica_hours.observed_seconds, 3600) as decimal(18, 6)) as observed_seconds,
         replica_hours.reset_count,

@@ -13,9 +13,9 @@ increases as (
 
 ),
 
-gateway_usage as (
+request_usage as (
 
-    select * from {{ ref("int_gateway_usage__hourly") }}
+    select * from {{ ref("int_request_usage__hourly") }}
 
 ),
 
@@ -25,11 +25,11 @@ names as (
 
     union distinct
 
-    select model as raw_name from gateway_usage
+    select model as raw_name from request_usage
 
     union distinct
 
-    select model_group as raw_name from gateway_usage
+    select model_group as raw_name from request_usage
 
 ),
 

@@ -31,9 +31,9 @@ increases as (
 
 ),
 
-gateway_usage as (
+request_usage as (
 
-    select * from {{ ref("int_gateway_usage__hourly") }}
+    select * from {{ ref("int_request_usage__hourly") }}
 
 ),
 
@@ -64,38 +64,38 @@ named as (
 
     select
         'model' as kind,
-        gateway_usage.source_name,
-        coalesce(nullif(gateway_usage.model, ''), gateway_usage.model_group) as name,
-        gateway_usage.usage_hour_at,
-        gateway_usage.call_count as request_count,
-        gateway_usage.input_tokens
-        + coalesce(gateway_usage.cached_input_tokens, 0)
-        + gateway_usage.output_tokens as total_tokens
-    from gateway_usage
+        request_usage.source_name,
+        coalesce(nullif(request_usage.model, ''), request_usage.model_group) as name,
+        request_usage.usage_hour_at,
+        request_usage.call_count as request_count,
+        request_usage.input_tokens
+        + coalesce(request_usage.cached_input_tokens, 0)
+        + request_usage.output_tokens as total_tokens
+    from request_usage
     inner join models
         on
-            gateway_usage.source_name = models.source_name
-            and gateway_usage.model_group = models.model_group
-            and gateway_usage.model = models.model_raw
+            request_usage.source_name = models.source_name
+            and request_usage.model_group = models.model_group
+            and request_usage.model = models.model_raw
     where (select count(*) from model_names) > 0
 
     union all
 
     select
         'tenant' as kind,
-        gateway_usage.source_name,
-        gateway_usage.tenant as name,
-        gateway_usage.usage_hour_at,
-        gateway_usage.call_count as request_count,
-        gateway_usage.input_tokens
-        + coalesce(gateway_usage.cached_input_tokens, 0)
-        + gateway_usage.output_tokens as total_tokens
-    from gateway_usage
+        request_usage.source_name,
+        request_usage.tenant as name,
+        request_usage.usage_hour_at,
+        request_usage.call_count as request_count,
+        request_usage.input_tokens
+        + coalesce(request_usage.cached_input_tokens, 0)
+        + request_usage.output_tokens as total_tokens
+    from request_usage
     inner join tenants
         on
-            gateway_usage.source_name = tenants.source_name
-            and gateway_usage.tenant = tenants.tenant_raw
-            and gateway_usage.model_group = tenants.model_group
+            request_usage.source_name = tenants.source_name
+            and request_usage.tenant = tenants.tenant_raw
+            and request_usage.model_group = tenants.model_group
     where (select count(*) from ledger_tenants) > 0
 
 ),

@@ -6,9 +6,9 @@ with tenants as (
 
 ),
 
-gateway_usage as (
+request_usage as (
 
-    select * from {{ ref("int_gateway_usage__hourly") }}
+    select * from {{ ref("int_request_usage__hourly") }}
 
 ),
 
@@ -18,7 +18,7 @@ names as (
         source_name,
         tenant as tenant_raw,
         model_group
-    from gateway_usage
+    from request_usage
 
 ),
 

@@ -1,5 +1,6 @@
--- Volume truth is the engine's counters; gateway rows speak for a deployment-hour only where no counter does,
--- and the rates of an engine's log, an estimate, only where neither does.
+-- One source of volume per deployment and hour: that of the first role (seed usage_roles) that covers it. Roles
+-- tell of the same calls, so they never add up; sources of one role do, and what two of them both tell was
+-- dropped where calls are told apart. The rates of an engine's log are an estimate and speak last.
 
 with engine_usage as (
 
@@ -7,9 +8,15 @@ with engine_usage as (
 
 ),
 
-gateway_usage as (
+request_usage as (
 
-    select * from {{ ref("int_gateway_usage__hourly") }}
+    select * from {{ ref("int_request_usage__hourly") }}
+
+),
+
+request_activity as (
+
+    select * from {{ ref("int_request_activity__hourly") }}
 
 ),
 
@@ -20,9 +27,9 @@ routes as (
 
 ),
 
-gateway_activity as (
+roles as (
 
-    select * from {{ ref("int_gateway_activity__hourly") }}
+    select * from {{ ref("usage_roles") }}
 
 ),
 
@@ -63,69 +70,100 @@ engine_hours as (
 
 ),
 
-gateway_hours as (
+-- With scrapes hours apart an increase stands in one hour and covers others too.
+long_windows as (
+
+    select
+        deployment,
+        covered_from_at,
+        covered_to_at
+    from engine_usage
+    where
+        covered_from_at <= {{ plus_hours("usage_hour_at", -1) }}
+        or covered_to_at >= {{ plus_hours("usage_hour_at", 2) }}
+
+),
+
+request_hours as (
 
     select
         routes.deployment,
-        gateway_usage.usage_hour_at,
-        cast(sum(gateway_usage.input_tokens) as bigint) as input_tokens,
-        cast(sum(gateway_usage.cached_input_tokens) as bigint) as cached_input_tokens,
-        cast(sum(gateway_usage.output_tokens) as bigint) as output_tokens,
-        cast(sum(gateway_usage.request_count) as bigint) as request_count,
-        cast(sum(gateway_usage.missing_token_count) as bigint) as missing_token_count
-    from gateway_usage
+        routes.role,
+        request_usage.usage_hour_at,
+        cast(sum(request_usage.call_count) as bigint) as call_count,
+        cast(sum(request_usage.input_tokens) as bigint) as input_tokens,
+        cast(sum(request_usage.cached_input_tokens) as bigint) as cached_input_tokens,
+        cast(sum(request_usage.output_tokens) as bigint) as output_tokens,
+        cast(sum(request_usage.request_count) as bigint) as request_count,
+        cast(sum(request_usage.missing_token_count) as bigint) as missing_token_count
+    from request_usage
     inner join routes
         on
-            gateway_usage.source_name = routes.source_name
-            and gateway_usage.model_group = routes.model_group
-            and gateway_usage.model = routes.model
-    group by routes.deployment, gateway_usage.usage_hour_at
+            request_usage.source_name = routes.source_name
+            and request_usage.model_group = routes.model_group
+            and request_usage.model = routes.model
+    group by routes.deployment, routes.role, request_usage.usage_hour_at
 
 ),
 
 -- A request that started in an earlier hour keeps the replica busy in an hour in which none started: zero
--- tokens, known.
-gateway_keys as (
+-- tokens, known. A role in whose log calls began speaks before one that only has calls in flight.
+ranked_keys as (
 
     select
-        deployment,
-        usage_hour_at
-    from gateway_hours
+        keys.deployment,
+        keys.role,
+        keys.usage_hour_at,
+        roles.usage_basis,
+        row_number() over (
+            partition by keys.deployment, keys.usage_hour_at
+            order by max(keys.call_count) > 0 desc, roles.volume_rank
+        ) as key_rank
+    from (
+        select
+            deployment,
+            role,
+            usage_hour_at,
+            call_count
+        from request_hours
 
-    union distinct
+        union all
 
-    select
-        deployment,
-        usage_hour_at
-    from gateway_activity
+        select
+            deployment,
+            role,
+            usage_hour_at,
+            0 as call_count
+        from request_activity
+    ) as keys
+    inner join roles on keys.role = roles.role
+    group by keys.deployment, keys.role, keys.usage_hour_at, roles.usage_basis, roles.volume_rank
 
 ),
 
-gateway_deployment_hours as (
+request_keys as (
 
     select
-        gateway_keys.deployment,
-        gateway_keys.usage_hour_at,
-        case when gateway_hours.deployment is null then 0 else gateway_hours.input_tokens end as input_tokens,
-        case
-            when gateway_hours.deployment is null then 0 else gateway_hours.cached_input_tokens
-        end as cached_input_tokens,
-        case
-            when gateway_hours.deployment is null then 0 else gateway_hours.output_tokens
-        end as output_tokens,
-        coalesce(gateway_hours.request_count, 0) as request_count,
-        coalesce(gateway_hours.missing_token_count, 0) as missing_token_count,
-        coalesce(gateway_activity.replica_count, 0) as replica_count,
-        coalesce(gateway_activity.active_seconds, 0) as active_seconds
-    from gateway_keys
-    left join gateway_hours
+        ranked_keys.deployment,
+        ranked_keys.role,
+        ranked_keys.usage_hour_at,
+        ranked_keys.usage_basis
+    from ranked_keys
+    left join engine_hours
         on
-            gateway_keys.deployment = gateway_hours.deployment
-            and gateway_keys.usage_hour_at = gateway_hours.usage_hour_at
-    left join gateway_activity
-        on
-            gateway_keys.deployment = gateway_activity.deployment
-            and gateway_keys.usage_hour_at = gateway_activity.usage_hour_at
+            ranked_keys.deployment = engine_hours.deployment
+            and ranked_keys.usage_hour_at = engine_hours.usage_hour_at
+    where
+        ranked_keys.key_rank = 1
+        and engine_hours.deployment is null
+        and not exists (
+            select 1
+            from long_windows
+            where
+                ranked_keys.deployment = long_windows.deployment
+                and long_windows.covered_from_at <= ranked_keys.usage_hour_at
+                and long_windows.covered_to_at >= {{ plus_hours("ranked_keys.usage_hour_at", 1) }}
+        )
 
 ),
 
@@ -160,31 +198,40 @@ engine_rows as (
 
 ),
 
-gateway_rows as (
+request_rows as (
 
     select
-        gateway_deployment_hours.deployment,
-        gateway_deployment_hours.usage_hour_at,
-        'gateway_requests' as usage_basis,
-        gateway_deployment_hours.input_tokens,
-        gateway_deployment_hours.cached_input_tokens,
-        gateway_deployment_hours.output_tokens,
-        gateway_deployment_hours.request_count,
-        gateway_deployment_hours.missing_token_count,
+        request_keys.deployment,
+        request_keys.usage_hour_at,
+        request_keys.usage_basis,
+        case when request_hours.deployment is null then 0 else request_hours.input_tokens end as input_tokens,
+        case
+            when request_hours.deployment is null then 0 else request_hours.cached_input_tokens
+        end as cached_input_tokens,
+        case
+            when request_hours.deployment is null then 0 else request_hours.output_tokens
+        end as output_tokens,
+        coalesce(request_hours.request_count, 0) as request_count,
+        coalesce(request_hours.missing_token_count, 0) as missing_token_count,
         cast(null as decimal(38, 6)) as prefill_seconds,
         cast(null as decimal(38, 6)) as decode_seconds,
-        gateway_deployment_hours.replica_count,
-        gateway_deployment_hours.active_seconds,
+        coalesce(request_activity.replica_count, 0) as replica_count,
+        coalesce(request_activity.active_seconds, 0) as active_seconds,
         cast(null as decimal(38, 6)) as observed_seconds,
         cast(null as bigint) as reset_count,
         cast(null as boolean) as has_gap,
         cast(null as decimal(38, 6)) as unobserved_seconds
-    from gateway_deployment_hours
-    left join engine_hours
+    from request_keys
+    left join request_hours
         on
-            gateway_deployment_hours.deployment = engine_hours.deployment
-            and gateway_deployment_hours.usage_hour_at = engine_hours.usage_hour_at
-    where engine_hours.deployment is null
+            request_keys.deployment = request_hours.deployment
+            and request_keys.role = request_hours.role
+            and request_keys.usage_hour_at = request_hours.usage_hour_at
+    left join request_activity
+        on
+            request_keys.deployment = request_activity.deployment
+            and request_keys.role = request_activity.role
+            and request_keys.usage_hour_at = request_activity.usage_hour_at
 
 ),
 
@@ -255,11 +302,21 @@ log_rows as (
         on
             log_hours.deployment = engine_hours.deployment
             and log_hours.usage_hour_at = engine_hours.usage_hour_at
-    left join gateway_keys
+    left join request_keys
         on
-            log_hours.deployment = gateway_keys.deployment
-            and log_hours.usage_hour_at = gateway_keys.usage_hour_at
-    where engine_hours.deployment is null and gateway_keys.deployment is null
+            log_hours.deployment = request_keys.deployment
+            and log_hours.usage_hour_at = request_keys.usage_hour_at
+    where
+        engine_hours.deployment is null
+        and request_keys.deployment is null
+        and not exists (
+            select 1
+            from long_windows
+            where
+                log_hours.deployment = long_windows.deployment
+                and long_windows.covered_from_at <= log_hours.usage_hour_at
+                and long_windows.covered_to_at >= {{ plus_hours("log_hours.usage_hour_at", 1) }}
+        )
 
 ),
 
@@ -269,7 +326,7 @@ basis_rows as (
 
     union all
 
-    select * from gateway_rows
+    select * from request_rows
 
     union all
 
@@ -291,7 +348,7 @@ final as (
             as bigint
         ) as total_tokens,
         basis_rows.request_count,
-        -- Of the successful requests of a gateway hour, the share that says how many tokens it used.
+        -- Of the successful requests in a log of calls, the share that says how many tokens it used.
         {{ share_ratio(
             "basis_rows.request_count - basis_rows.missing_token_count", "basis_rows.request_count"
         ) }} as token_reported_ratio,

@@ -10,9 +10,9 @@ increases as (
 
 ),
 
-gateway_usage as (
+request_usage as (
 
-    select * from {{ ref("int_gateway_usage__hourly") }}
+    select * from {{ ref("int_request_usage__hourly") }}
 
 ),
 
@@ -38,7 +38,7 @@ names as (
         source_name,
         model_group,
         model
-    from gateway_usage
+    from request_usage
     group by source_name, model_group, model
 
     union distinct
@@ -79,6 +79,7 @@ fitting as (
         names.model_group,
         names.model,
         routes.deployment,
+        routes.role,
         row_number() over (
             partition by names.source_name, names.model_group, names.model
             order by
@@ -113,7 +114,8 @@ final as (
         source_name,
         model_group,
         model,
-        deployment
+        deployment,
+        role
     from fitting
     where route_rank = 1
 

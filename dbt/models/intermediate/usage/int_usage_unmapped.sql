@@ -4,9 +4,9 @@ with increases as (
 
 ),
 
-gateway_usage as (
+request_usage as (
 
-    select * from {{ ref("int_gateway_usage__hourly") }}
+    select * from {{ ref("int_request_usage__hourly") }}
 
 ),
 
@@ -94,25 +94,25 @@ unrouted_requests as (
 
     select
         'no_route' as reason,
-        gateway_usage.source_name,
-        gateway_usage.model_group,
-        gateway_usage.model,
+        request_usage.source_name,
+        request_usage.model_group,
+        request_usage.model,
         '' as deployment,
-        cast(sum(gateway_usage.call_count) as bigint) as request_count,
-        cast(sum(gateway_usage.input_tokens) as bigint) as input_tokens,
-        cast(sum(gateway_usage.cached_input_tokens) as bigint) as cached_input_tokens,
-        cast(sum(gateway_usage.output_tokens) as bigint) as output_tokens,
-        min({{ day_of("gateway_usage.usage_hour_at") }}) as first_usage_date,
-        max({{ day_of("gateway_usage.usage_hour_at") }}) as last_usage_date
-    from gateway_usage
+        cast(sum(request_usage.call_count) as bigint) as request_count,
+        cast(sum(request_usage.input_tokens) as bigint) as input_tokens,
+        cast(sum(request_usage.cached_input_tokens) as bigint) as cached_input_tokens,
+        cast(sum(request_usage.output_tokens) as bigint) as output_tokens,
+        min({{ day_of("request_usage.usage_hour_at") }}) as first_usage_date,
+        max({{ day_of("request_usage.usage_hour_at") }}) as last_usage_date
+    from request_usage
     left join routes
         on
-            gateway_usage.source_name = routes.source_name
-            and gateway_usage.model_group = routes.model_group
-            and gateway_usage.model = routes.model
-    inner join run on gateway_usage.usage_hour_at < run.as_of_end_at
+            request_usage.source_name = routes.source_name
+            and request_usage.model_group = routes.model_group
+            and request_usage.model = routes.model
+    inner join run on request_usage.usage_hour_at < run.as_of_end_at
     where routes.deployment is null
-    group by gateway_usage.source_name, gateway_usage.model_group, gateway_usage.model
+    group by request_usage.source_name, request_usage.model_group, request_usage.model
 
 ),
 

@@ -10,9 +10,12 @@ classified as (
         *,
         case
             when status = 'failure' then 'failed'
+            -- The gateway answered from its own cache: no engine made these tokens again.
+            when token_basis = 'gateway_cache' then 'gateway_cache'
             -- A success of 0/0 tokens is a stream whose usage was never asked for, not an empty answer.
-            when prompt_tokens + completion_tokens > 0 then 'engine_reported'
-            else 'missing'
+            when coalesce(prompt_tokens + completion_tokens, 0) = 0 then 'missing'
+            when token_basis is not null then 'estimated'
+            else 'engine_reported'
         end as token_source,
         -- All or nothing: half a count would make the classes sum to something else than the total.
         case
@@ -32,14 +35,17 @@ final as (
         request_id,
         call_id,
         trace_id,
+        sub_index,
 
         -- what was asked of whom
         call_type,
         coalesce(model_group, '') as model_group,
         coalesce(model, '') as model,
-        coalesce(model_id, '') as model_id,
+        coalesce(adapter, '') as adapter,
+        coalesce(model_id, replica_hint, '') as replica_hint,
         coalesce(tenant, 'unknown') as tenant,
         coalesce(status, 'unknown') as status,
+        finish_reason,
         is_stream,
 
         -- tokens
@@ -54,7 +60,17 @@ final as (
             else cached_tokens
         end as cached_input_tokens,
         case when has_tokens then completion_tokens end as output_tokens,
-        case when has_tokens then reasoning_tokens end as reasoning_tokens,
+        -- Parts of the output and of the prompt: never more than what they are a part of.
+        case
+            when not has_tokens then null
+            when reasoning_tokens > completion_tokens then completion_tokens
+            else reasoning_tokens
+        end as reasoning_tokens,
+        case
+            when not has_tokens then null
+            when cache_write_tokens > prompt_tokens then prompt_tokens
+            else cache_write_tokens
+        end as cache_write_tokens,
         reported_cost_usd,
 
         -- when

@@ -8,12 +8,13 @@
 -- depends_on: {{ ref('stg_ledger__run') }}
 -- Two requests that overlap on one replica keep it busy once, and so does a row written twice: intervals are
 -- merged before they are cut into hours. Merged by deployment, since one replica answers to several names
--- (aliases): other routes need all hours anew, so write_ledger (orchestration/warehouse.py) opens the window.
+-- (aliases), and by role, since an engine and a gateway tell of the same calls: other routes need all hours
+-- anew, so write_ledger (orchestration/warehouse.py) opens the window.
 with requests as (
 
     select * from {{ ref("stg_usage__requests") }}
-    -- A call that failed moved no token; one without an end, or with an end before its start, has no length.
-    where token_source <> 'failed' and completed_at > started_at
+    -- A call that failed, or that the gateway answered by itself, moved no token; one without an end, or with an end before its start, has no length.
+    where token_source not in ('failed', 'gateway_cache') and completed_at > started_at
     {%- if is_incremental() %}
         -- A call lasts at most a day (MAX_CALL_DAYS in serving_logs/requests.py): one that began earlier
         -- has ended before the window.
@@ -33,12 +34,16 @@ replica_requests as (
 
     select
         routes.deployment,
-        requests.source_name,
-        requests.model_id,
+        routes.role,
+        -- Two logs of one role that know the replica by one name speak of one replica.
+        coalesce(nullif(requests.replica_hint, ''), ' ' || requests.source_name) as replica_name,
         requests.started_at,
         requests.completed_at,
         max(requests.completed_at) over (
-            partition by routes.deployment, requests.source_name, requests.model_id
+            partition by
+                routes.deployment,
+                routes.role,
+                coalesce(nullif(requests.replica_hint, ''), ' ' || requests.source_name)
             order by requests.started_at, requests.completed_at
             rows between unbounded preceding and 1 preceding
         ) as busy_until_at
@@ -57,7 +62,7 @@ numbered as (
         *,
         -- Counts the starts of busy stretches so far: the requests of one stretch share the number.
         sum(case when started_at <= busy_until_at then 0 else 1 end) over (
-            partition by deployment, source_name, model_id
+            partition by deployment, role, replica_name
             order by started_at, completed_at
             rows between unbounded preceding and current row
         ) as stretch_number
@@ -69,13 +74,13 @@ busy_stretches as (
 
     select
         deployment,
-        source_name,
-        model_id,
+        role,
+        replica_name,
         stretch_number,
         min(started_at) as busy_from_at,
         max(completed_at) as busy_to_at
     from numbered
-    group by deployment, source_name, model_id, stretch_number
+    group by deployment, role, replica_name, stretch_number
 
 ),
 
@@ -111,8 +116,9 @@ final as (
 
     select
         busy_stretches.deployment,
+        busy_stretches.role,
         hours.hour_start_at as usage_hour_at,
-        count(distinct busy_stretches.source_name || ' ' || busy_stretches.model_id) as replica_count,
+        count(distinct busy_stretches.replica_name) as replica_count,
         cast(
             sum(
                 {{ seconds_between(
@@ -126,7 +132,7 @@ final as (
         on
             busy_stretches.busy_from_at < hours.hour_end_at
             and busy_stretches.busy_to_at > hours.hour_start_at
-    group by busy_stretches.deployment, hours.hour_start_at
+    group by busy_stretches.deployment, busy_stretches.role, hours.hour_start_at
 
 )
 
