@@ -35,7 +35,10 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One file to read. `file_id` survives a rename; `replica_key` and `scraped_at` are set for scrapes only."""
+    """One file to read. `file_id` survives a rename; `replica_key` and `scraped_at` are set for scrapes only.
+
+    `content_digest` is taken of a log that has the size it was read with and another time: written anew, or touched?
+    """
 
     path: Path
     file_id: str
@@ -43,6 +46,7 @@ class LogFile:
     modified_at: datetime
     replica_key: str | None = None
     scraped_at: datetime | None = None
+    content_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class KnownFile:
     file_id: str
     size_bytes: int
     modified_at: datetime
+    content_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,9 @@ class Discovery:
 
 def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownFile]) -> Discovery:
     """Lists the files of `source`; those whose size and modification time are `known` need no reading.
+
+    Nor does a log that was renamed, or whose time alone is another than when it was read last; of that it takes two
+    readings to tell, since only the second takes the digest of all of the file.
 
     Args:
         source: an entry of the ledger's usage section.
@@ -115,7 +123,17 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownF
                 unreadable.append(UnreadableFile(path, "no_readable_first_line"))
     unchanged = len(chosen)
     to_read: dict[str, LogFile] = {}
-    for file in changed:
+    by_id = {entry.file_id: entry for entry in known.values()} if USAGE_KINDS[source.kind].table == "requests" else {}
+    for found in changed:
+        file = found
+        before = by_id.get(file.file_id)
+        if file.file_id not in chosen and before is not None and before.size_bytes == file.size_bytes:
+            if before.modified_at != file.modified_at:
+                file = replace(file, content_digest=_content_digest(file.path))
+            if before.modified_at == file.modified_at or before.content_digest == file.content_digest:
+                chosen[file.file_id] = file  # renamed by a rotation, or copied here anew
+                unchanged += 1
+                continue
         other = to_read.get(file.file_id) or chosen.get(file.file_id)
         relation = _relation(file, other) if other is not None else Relation.LONGER
         if relation is Relation.DIFFERENT:  # they only begin alike, as at-least-once shipping makes them
@@ -168,6 +186,14 @@ def _log_identity(path: Path, source: UsageSource, before: KnownFile | None) -> 
         else:
             content = b"".join(lines)
     return hashlib.sha256(source.name.encode() + b"|" + content).hexdigest()[:32]
+
+
+def _content_digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 class Relation(StrEnum):

@@ -152,7 +152,7 @@ class RequestReader:
         One pass and no second copy, at about half the time of `stage`. The caller holds the transaction.
 
         Raises:
-            duckdb.Error: one line or file is not usable; nothing says which, so roll back and take `stage`.
+            duckdb.Error: one line or file is not usable. Nothing says which: roll back and ask `unclean`.
         """
         format_ = self.format_of(source)
         list_files(con, source, files, now)
@@ -177,6 +177,30 @@ class RequestReader:
             (file_id varchar, reason varchar, field varchar, first_location varchar, occurrences bigint)
         """)
         finish_files(con, source, now)
+
+    def unclean(
+        self, con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime
+    ) -> set[str]:
+        """The ids of the files that hold a line or more that is not usable, or that cannot be read: one bare scan."""
+        format_ = self.format_of(source)
+        list_files(con, source, files, now)
+        con.execute("create or replace temp table unclean_files (file_id varchar)")
+        for batch in _batches(con, format_, files, ignore_errors=True):
+            by_file_where_it_fails(
+                con,
+                "insert into unclean_files select distinct file_id "
+                f"from ({_typed(format_, batch.scan, numbered=format_.by_position)}) where rejected is not null",
+                batch.paths,
+                {**_arguments(source, now), **batch.arguments},
+            )
+        return {
+            row[0]
+            for row in con.execute("""
+                select file_id from unclean_files
+                union
+                select file_id from input_files where file_path in (select file_path from failed_files)
+            """).fetchall()
+        }
 
     def stage(
         self, con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime, work_dir: Path
