@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ from orchestration.price_versions import (
 )
 from orchestration.seeds import ANY_CURRENCY, REPORTING_CURRENCY
 from orchestration.serving_logs.files import Discovery, KnownFile, LogFile, UnreadableFile
-from orchestration.serving_logs.registry import READERS, InsertClean
+from orchestration.serving_logs.registry import READERS, Load
 from orchestration.settings import InventorySource, Ledger, Settings, UsageSource, duckdb_config
 from orchestration.usage_kinds import USAGE_KINDS
 from scrapers.errors import DamagedLandingError
@@ -656,13 +657,13 @@ def _load_files(
     reader = READERS[source.kind]
     if reader.insert_clean is None or reader.unclean is None:
         return _load_with_rejects(con, source, files, now, work_dir)
-    unclean = _load_clean(con, source, reader.insert_clean, files, now)
+    unclean = _load_clean(con, source, partial(reader.insert_clean, typed=True), files, now)
     if unclean is None:
         unclean = reader.unclean(con, source, files, now)
     elif not unclean:
         return []
     clean = [file for file in files if file.file_id not in unclean]
-    if clean and _load_clean(con, source, reader.insert_clean, clean, now) != set():
+    if clean and _load_clean(con, source, partial(reader.insert_clean, typed=False), clean, now) != set():
         unclean = {file.file_id for file in files}  # a file changed while it was read
     return _load_with_rejects(con, source, [file for file in files if file.file_id in unclean], now, work_dir)
 
@@ -676,7 +677,7 @@ class _GateError(Exception):
 
 
 def _load_clean(
-    con: duckdb.DuckDBPyConnection, source: UsageSource, insert_clean: InsertClean, files: list[LogFile], now: datetime
+    con: duckdb.DuckDBPyConnection, source: UsageSource, insert: Load, files: list[LogFile], now: datetime
 ) -> set[str] | None:
     """Loads files of which every line is usable and no rule broken; where one is, nothing is changed.
 
@@ -684,7 +685,7 @@ def _load_clean(
     """
     try:
         with _transaction(con), _replaced_rows(con, source, files, refused=[]):
-            insert_clean(con, source, files, now)
+            insert(con, source, files, now)
             _require_passed_gate(con, source, files)
             _list_loaded_files(con, source, now)
     except duckdb.Error:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import duckdb
 
@@ -20,7 +20,21 @@ from orchestration.serving_logs.requests import RequestFormat, RequestReader
 from orchestration.serving_logs.sglang_requests import sglang_requests
 from orchestration.settings import Settings, UsageSource
 
-InsertClean: TypeAlias = Callable[[duckdb.DuckDBPyConnection, UsageSource, list[LogFile], datetime], None]
+Load: TypeAlias = Callable[[duckdb.DuckDBPyConnection, UsageSource, list[LogFile], datetime], None]
+
+
+class InsertClean(Protocol):
+    """`RequestReader.insert_clean`."""
+
+    def __call__(  # noqa: D102 - said there
+        self,
+        con: duckdb.DuckDBPyConnection,
+        source: UsageSource,
+        files: list[LogFile],
+        now: datetime,
+        *,
+        typed: bool,
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
