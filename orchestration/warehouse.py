@@ -594,6 +594,11 @@ def load_usage(
         failures = _load_files(con, source, found.changed, now, work_dir)
     with _transaction(con):
         _replace_unreadable(con, source, found.unreadable, now)
+        for file in found.moved:
+            con.execute(
+                "update raw.usage_files set file_path = ?, modified_at = ? where file_id = ?",
+                [str(file.path), file.modified_at, file.file_id],
+            )
     file_ids = [file.file_id for file in found.changed]
     problems = [f"{source.name}: {file.path} was not read: {file.reason}" for file in found.unreadable]
     if found.changed:
@@ -640,10 +645,10 @@ def _first_come(con: duckdb.DuckDBPyConnection, source: UsageSource, settings: S
         ).fetchall()
     }
     doubled = [UnreadableFile(file.path, "read_by_another_source") for file in found.changed if str(file.path) in taken]
-    return Discovery(
-        [file for file in found.changed if str(file.path) not in taken],
-        [*found.unreadable, *doubled],
-        found.unchanged_count,
+    return replace(
+        found,
+        changed=[file for file in found.changed if str(file.path) not in taken],
+        unreadable=[*found.unreadable, *doubled],
     )
 
 

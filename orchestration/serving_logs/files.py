@@ -6,7 +6,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from io import BufferedIOBase, BufferedReader, RawIOBase
@@ -69,11 +69,15 @@ class UnreadableFile:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What a usage source holds: new or changed files, unreadable ones, and how many were as before."""
+    """What a usage source holds: new or changed files, unreadable ones, and how many were as before.
+
+    `moved`: those of the latter that have another name or time now.
+    """
 
     changed: list[LogFile]
     unreadable: list[UnreadableFile]
     unchanged_count: int
+    moved: list[LogFile] = field(default_factory=list)
 
 
 def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownFile]) -> Discovery:
@@ -121,7 +125,7 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownF
                 changed.append(LogFile(path, log_id, stat.st_size, modified_at))
             elif stat.st_size:
                 unreadable.append(UnreadableFile(path, "no_readable_first_line"))
-    unchanged = len(chosen)
+    moved: list[LogFile] = []
     to_read: dict[str, LogFile] = {}
     by_id = {entry.file_id: entry for entry in known.values()} if USAGE_KINDS[source.kind].table == "requests" else {}
     for found in changed:
@@ -132,7 +136,7 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownF
                 file = replace(file, content_digest=_content_digest(file.path))
             if before.modified_at == file.modified_at or before.content_digest == file.content_digest:
                 chosen[file.file_id] = file  # renamed by a rotation, or copied here anew
-                unchanged += 1
+                moved.append(file)
                 continue
         other = to_read.get(file.file_id) or chosen.get(file.file_id)
         relation = _relation(file, other) if other is not None else Relation.LONGER
@@ -141,7 +145,7 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownF
             to_read[own_id] = replace(file, file_id=own_id)
         elif relation is Relation.LONGER:
             to_read[file.file_id] = file
-    return Discovery(list(to_read.values()), unreadable, unchanged)
+    return Discovery(list(to_read.values()), unreadable, len(chosen), moved)
 
 
 def _scrape_identity(path: Path, source_name: str, replica: str, scraped_at: datetime) -> str:
