@@ -325,13 +325,10 @@ def test_three_days_read_again_parse_only_what_is_new(tmp_path: Path, parsed: li
     with (tmp_path / "day.log.2").open("a", encoding="utf-8") as log:
         log.write(lines(payload(100)))
     assert parsed_by_run() == (1, (tmp_path / "day.log.2").stat().st_size)
-    # Written anew in place, as long as before: another content.
-    changed = (
-        (tmp_path / "day.log.3")
-        .read_text(encoding="utf-8")
-        .replace('"completion_tokens": 10', '"completion_tokens": 20')
-    )
-    (tmp_path / "day.log.3").write_text(changed, encoding="utf-8")
+    # Written anew in place, as long as before and with the same first record: another content.
+    first, *others = (tmp_path / "day.log.3").read_text(encoding="utf-8").splitlines(keepends=True)
+    changed = [line.replace('"completion_tokens": 10', '"completion_tokens": 20') for line in others]
+    (tmp_path / "day.log.3").write_text("".join([first, *changed]), encoding="utf-8")
     assert parsed_by_run()[0] == 1
     # 31 calls of 10 tokens, nine of which are of 20 now
     assert rows(settings, "select count(*), sum(completion_tokens) from raw.requests") == [(31, 22 * 10 + 9 * 20)]
