@@ -17,6 +17,56 @@ with requests as (
 
 ),
 
+-- Copies and attempts are few, and to sort all calls of a day for their sake takes three times as long, with all
+-- columns in memory: only calls whose key or trace is there more than once go through the windows.
+copied as (
+
+    select
+        source_name,
+        usage_date,
+        request_id,
+        call_id,
+        count(*) as row_count
+    from requests
+    group by source_name, usage_date, request_id, call_id
+    having count(*) > 1
+
+),
+
+shared_traces as (
+
+    select
+        source_name,
+        usage_date,
+        trace_id
+    from requests
+    where trace_id is not null
+    group by source_name, usage_date, trace_id
+    having count(*) > 1
+
+),
+
+marked as (
+
+    select
+        requests.*,
+        coalesce(copied.row_count, 1) as row_count,
+        copied.row_count is null and shared_traces.trace_id is null as is_alone
+    from requests
+    left join copied
+        on
+            requests.source_name = copied.source_name
+            and requests.usage_date = copied.usage_date
+            and requests.request_id = copied.request_id
+            and requests.call_id is not distinct from copied.call_id
+    left join shared_traces
+        on
+            requests.source_name = shared_traces.source_name
+            and requests.usage_date = shared_traces.usage_date
+            and requests.trace_id = shared_traces.trace_id
+
+),
+
 -- Shippers deliver at least once and LiteLLM itself writes double rows (BerriAI/litellm#15740): the first row
 -- stays. Within a UTC day, so that a day can be read without all the others: copies carry one start time.
 numbered as (
@@ -26,9 +76,9 @@ numbered as (
         row_number() over (
             partition by source_name, usage_date, request_id, call_id
             order by started_at, completed_at, file_id
-        ) as row_position,
-        count(*) over (partition by source_name, usage_date, request_id, call_id) as row_count
-    from requests
+        ) as row_position
+    from marked
+    where not is_alone
 
 ),
 
@@ -36,13 +86,21 @@ calls as (
 
     select
         *,
-        row_count - 1 as dropped_duplicate_count,
         -- The second and later attempts of a day at one request share its trace.
         trace_id is not null and row_number() over (
             partition by source_name, usage_date, trace_id order by started_at, request_id, call_id
         ) > 1 as is_retry
     from numbered
     where row_position = 1
+
+    union all
+
+    select
+        *,
+        1 as row_position,
+        false as is_retry
+    from marked
+    where is_alone
 
 ),
 
@@ -60,7 +118,7 @@ final as (
         sum(case when token_source = 'failed' then 1 else 0 end) as failed_count,
         sum(case when is_retry then 1 else 0 end) as retry_count,
         sum(case when token_source = 'missing' then 1 else 0 end) as missing_token_count,
-        sum(dropped_duplicate_count) as dropped_duplicate_count,
+        sum(row_count - 1) as dropped_duplicate_count,
         cast(sum(prompt_tokens) as bigint) as prompt_tokens,
         cast(sum(input_tokens) as bigint) as input_tokens,
         cast(sum(cached_input_tokens) as bigint) as cached_input_tokens,
