@@ -1,15 +1,17 @@
 """A day of request-level logs: landed, de-duplicated and added up, against a bare DuckDB scan of the same files.
 
-    python -m benchmarks.request_logs [--requests 5000000] [--kind litellm] [--memory-gb 4] [--zstd]
+    python -m benchmarks.request_logs [--requests 5000000] [--kind litellm] [--memory-gb 4] [--packed | --bad-line]
 
-Writes LiteLLM payloads of about 1.2 KB (or OTLP spans, or a generic log) with DuckDB, a hundredth of them twice as an
-at-least-once shipper does, in files of a million. Prints seconds, ratios and peak memory of one run on this machine.
-pandas reads a sample and its time is scaled by requests; Spark runs where pyspark and Java are (extra `bench`), on all
-of it.
-`--requests 50000000 --memory-gb 8` is the day that does not fit into memory; with `--zstd` it fits on a small disk.
+Writes LiteLLM payloads of about 1.3 KB (or OTLP spans, or a generic log as JSON lines, CSV or Parquet) with DuckDB, a
+hundredth of them twice as an at-least-once shipper does, in files of a million. Reads them as a run does, then has dbt
+drop the copies and add up. Prints seconds, seconds of processor time, and peak memory of one run on this machine; on a
+machine with other work compare the processor time. pandas reads a sample and its time is scaled by requests; Spark
+runs where pyspark and Java are (extra `bench`), on all of it. `--bad-line` spoils one line of the last file and loads
+again. `--requests 50000000 --memory-gb 8 --packed` is the day that does not fit into memory, on a small disk.
 """
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -17,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,8 +30,8 @@ from orchestration.serving_logs.fields import Fields, Leaf, leaf_type, literal_t
 from orchestration.serving_logs.generic_requests import generic_requests
 from orchestration.serving_logs.litellm import LITELLM_FIELDS
 from orchestration.serving_logs.otlp_spans import OTLP_SPAN_FIELDS
-from orchestration.settings import PROJECT_ROOT, load_settings
-from orchestration.warehouse import Warehouse, load_usage
+from orchestration.settings import PROJECT_ROOT, Settings, UsageSource, dbt_environment, load_settings
+from orchestration.warehouse import Warehouse, load_usage, write_ledger, write_run
 
 OPTIONS = {
     "litellm": "",
@@ -37,14 +39,17 @@ OPTIONS = {
     "requests": ", columns: {request_id: id, started_at: start, completed_at: end, model: model, tenant: team, "
     "prompt_tokens: prompt_tokens, completion_tokens: completion_tokens, cached_tokens: cached_tokens}",
 }
+# How files of the generic kind may be written, too.
+LAYOUTS = ("jsonl", "csv", "parquet")
 LEDGER = """
 fleet:
   - {{deployment: chat, model: qwen3-32b, provider: aws, region: us-east-1, instance_type: p5.48xlarge, replicas: 1,
      pricing: {{model: on_demand}}, from: 2026-11-01}}
 usage:
-  - {{name: src, kind: {kind}, path: "logs/*.jsonl*", deployment: chat{options}}}
+  - {{name: src, kind: {kind}, path: "logs/*.*", deployment: chat{options}}}
 """
 ROWS_PER_FILE = 1_000_000
+DAY = date(2026, 11, 22)
 
 # One call: its number is `i`. 86,400 seconds of one day, prompts of 50 to 4,049 tokens.
 CALL = """
@@ -96,8 +101,22 @@ SHAPES = {
 }
 
 
-def write_logs(folder: Path, kind: str, requests: int, *, is_zstd: bool) -> int:
+class Clock:
+    """Seconds since it was made, and processor seconds of this process."""
+
+    def __init__(self) -> None:
+        self._start, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        """Seconds, processor seconds."""
+        return time.perf_counter() - self._start, time.process_time() - self._cpu
+
+
+def write_logs(folder: Path, kind: str, requests: int, *, layout: str, is_packed: bool) -> int:
     """Writes the day into `folder`; returns its rows, copies included."""
+    written_as = {"jsonl": "json", "csv": "csv, header", "parquet": "parquet"}[layout]
+    packing = {"parquet": "zstd"}.get(layout, "zstd" if is_packed else "none")
+    suffix = ".zst" if is_packed else ""
     folder.mkdir()
     con = duckdb.connect(config={"temp_directory": str(folder.parent)})
     written = 0
@@ -106,10 +125,10 @@ def write_logs(folder: Path, kind: str, requests: int, *, is_zstd: bool) -> int:
         calls = f"select {CALL.format(total=requests)} from range({first}, {last}) as calls(i)"
         copies = f"from calls where i % 100 = 0 and i < {last - 1}"
         shape = SHAPES[kind]
-        target = literal_text(str(folder / f"{number:04}.jsonl{'.zst' if is_zstd else ''}"))
+        target = literal_text(str(folder / f"{number:04}.{layout}{suffix}"))
         written += con.execute(
             f"copy (with calls as ({calls}) {shape} from calls union all by name {shape} {copies}) "
-            f"to {target} (format json, compression {'zstd' if is_zstd else 'none'})"
+            f"to {target} (format {written_as}, compression {packing})"
         ).fetchall()[0][0]
     return written
 
@@ -122,44 +141,44 @@ TYPES = {
 }
 
 
-def bare_scan(pattern: Path, fields: Fields, types: Mapping[str, str]) -> float:
+def bare_scan(folder: Path, layout: str, fields: Fields, types: Mapping[str, str]) -> tuple[float, float]:
     """Seconds DuckDB needs to read the same fields and only count them; those without a type are read as text."""
     columns = ", ".join(
         f"{literal_text(name)}: '{types.get(name) or leaf_type(leaf)}'" for name, leaf in fields.items()
     )
     counts = ", ".join(f'count("{name}")' for name in fields)
+    source = {
+        "jsonl": f"read_json(?, format = 'newline_delimited', columns = {{{columns}}})",
+        "csv": f"read_csv(?, header = true, types = {{{columns}}})",
+        "parquet": "read_parquet(?)",
+    }[layout]
     con = duckdb.connect()
-    start = time.perf_counter()
-    con.execute(
-        f"select {counts} from read_json(?, format = 'newline_delimited', columns = {{{columns}}})", [str(pattern)]
-    ).fetchall()
-    return time.perf_counter() - start
+    clock = Clock()
+    con.execute(f"select {counts} from {source}", [str(folder / "*.*")]).fetchall()
+    return clock.read()
 
 
-def build_staging(root: Path, warehouse: Path) -> None:
-    """Makes the views and tables of usage with dbt, as a run does."""
-    arguments = ["--profiles-dir", ".", "--select", "+stg_usage__requests", "--target-path", str(root / "target")]
+# The models that read calls: what is upstream of them is made too, and small.
+MODELS = ("int_calls__deduplicated", "int_request_usage__hourly", "int_request_activity__hourly")
+
+
+def build(root: Path, warehouse: Path) -> tuple[float, float]:
+    """Seconds dbt needs for the models that read calls, by its own account, and processor seconds of all of dbt."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
-        [Path(sys.executable).with_name("dbt"), "--quiet", "run", *arguments, "--log-path", str(root / "logs_of_dbt")],
+        [
+            *(Path(sys.executable).with_name("dbt"), "--quiet", "build", "--profiles-dir", "."),
+            *("--exclude-resource-type", "test", "unit_test", "--select", *(f"+{model}" for model in MODELS)),
+        ],
         cwd=PROJECT_ROOT / "dbt",
-        env={**os.environ, "LEDGER_WAREHOUSE": str(warehouse)},
+        env=dbt_environment(warehouse, root / "dbt"),
         check=True,
     )
-
-
-# What int_request_usage__hourly does: copies are dropped within a day, calls added up by hour, model and tenant.
-DAY = """
-    create or replace temp table day as
-    with numbered as (
-        select *, row_number() over (
-            partition by source_name, usage_date, request_id, call_id order by started_at, completed_at, file_id
-        ) as row_position
-        from staging.stg_usage__requests
-    )
-    select date_trunc('hour', started_at) as usage_hour_at, model_group, model, tenant, count(*) as call_count,
-        sum(prompt_tokens) as prompt_tokens, sum(input_tokens) as input_tokens, sum(output_tokens) as output_tokens
-    from numbered where row_position = 1 group by all
-"""
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    results = json.loads((root / "dbt" / "target" / "run_results.json").read_text())["results"]
+    seconds = {result["unique_id"].rpartition(".")[2]: result["execution_time"] for result in results}
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return sum(seconds[model] for model in MODELS), cpu
 
 
 def pandas_seconds(path: Path, rows: int, kind: str) -> float:
@@ -209,64 +228,90 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=5_000_000)
     parser.add_argument("--kind", choices=sorted(OPTIONS), default="litellm")
+    parser.add_argument("--layout", choices=LAYOUTS, default="jsonl", help="of the kind requests")
     parser.add_argument("--memory-gb", type=float, default=4)
     parser.add_argument("--pandas-requests", type=int, default=200_000)
-    parser.add_argument("--zstd", action="store_true", help="packed files")
+    parser.add_argument("--packed", action="store_true", help="zstd files; without the peers")
+    parser.add_argument("--bad-line", action="store_true", help="then spoil one line of one file, and load all again")
     parser.add_argument("--folder", type=Path, help="where to write; default: the system's temporary folder")
     options = parser.parse_args()
+    # DuckDB keeps to its limit for what it can put aside; half of the allowance is for what it cannot.
+    os.environ["LEDGER_MEMORY_LIMIT"] = f"{options.memory_gb / 2:.1f}GB"
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        root = Path(folder)
-        written = write_logs(root / "logs", options.kind, options.requests, is_zstd=options.zstd)
-        size = sum(path.stat().st_size for path in (root / "logs").iterdir())
-        print(f"{written:,} lines of {options.requests:,} requests, {size / 1e6:,.0f} MB ({options.kind})")
-        (root / "ledger.yaml").write_text(LEDGER.format(kind=options.kind, options=OPTIONS[options.kind]))
-        settings = load_settings(root / "ledger.yaml", root / "data")
-        source = settings.ledger.usage[0]
-        fields = {
-            "litellm": LITELLM_FIELDS,
-            "otlp_spans": OTLP_SPAN_FIELDS,
-            "requests": generic_requests(source).fields if options.kind == "requests" else {},
-        }[options.kind]
-        warehouse = Warehouse(settings.warehouse_path)
-        with warehouse.connect():
-            pass
-        build_staging(root, settings.warehouse_path)
-        expectations._batch_definition()  # importing and starting Great Expectations is paid once a run, not per byte
-        pattern = root / "logs" / "*.jsonl*"
-        # Objects as structs, values as text. Numbers read as numbers come cheaper.
-        bare = min(bare_scan(pattern, fields, {}) for _ in range(2))
-        typed = min(bare_scan(pattern, fields, TYPES) for _ in range(2))
-        # DuckDB keeps to its limit for what it can put aside; half of the allowance is for what it cannot.
-        limit = f"{options.memory_gb / 2:.1f}GB"
-        with warehouse.connect() as con:
-            con.execute(f"set memory_limit = '{limit}'")
-            start = time.perf_counter()
-            now = datetime(2026, 11, 30, tzinfo=UTC)
-            result = load_usage(con, source, settings, now=now, work_dir=root / "tmp")
-            landed = time.perf_counter() - start
-            con.execute(DAY)
-            ours = time.perf_counter() - start
-            ((calls, prompt),) = con.execute("select sum(call_count), sum(prompt_tokens) from day").fetchall()
-            ((expected,),) = con.execute(
-                f"select sum(50 + hash(i) % 4000) from range({options.requests}) as calls(i)"
-            ).fetchall()
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        assert (result.record_count, result.rejected_count, result.problems) == (written, 0, []), result
-        assert (calls, prompt) == (options.requests, expected), (calls, prompt, expected)
-        print(f"bare DuckDB scan               {bare:9.2f} s   numbers as text, as ours has to read them")
-        print(f"bare scan, numbers typed       {typed:9.2f} s")
-        print(f"landed in raw                  {landed:9.2f} s   {landed / bare:6.2f} x")
-        ratios = f"{ours / bare:6.2f} x the bare scan (limit 3), {ours / typed:.2f} x typed"
-        print(f"landed, without copies, summed {ours:9.2f} s   {ratios}")
-        print(f"peak memory                    {memory:9.0f} MB  of {options.memory_gb * 1000:.0f} (limit {limit})")
-        if options.zstd:
-            return  # what the others need to unpack it is not what is compared
-        sample = min(options.pandas_requests, options.requests)
-        scaled = pandas_seconds(next(iter(sorted((root / "logs").iterdir()))), sample, options.kind) * written / sample
-        print(f"pandas, {sample:,} scaled    {scaled:9.2f} s   {scaled / ours:6.2f} x ours")
-        if find_spec("pyspark") and options.kind != "otlp_spans":
-            seconds = spark_seconds(root, fields, options.kind)
-            print(f"Spark on this machine          {seconds:9.2f} s   {seconds / ours:6.2f} x ours")
+        compare(Path(folder), options)
+
+
+def compare(root: Path, options: argparse.Namespace) -> None:
+    """Writes the logs into `root`, has everyone read them, and prints what it took."""
+    logs = root / "logs"
+    written = write_logs(logs, options.kind, options.requests, layout=options.layout, is_packed=options.packed)
+    size = sum(path.stat().st_size for path in logs.iterdir())
+    print(f"{written:,} rows of {options.requests:,} requests, {size / 1e6:,.0f} MB ({options.kind} {options.layout})")
+    (root / "ledger.yaml").write_text(LEDGER.format(kind=options.kind, options=OPTIONS[options.kind]))
+    settings = load_settings(root / "ledger.yaml", root / "data")
+    source = settings.ledger.usage[0]
+    fields = {
+        "litellm": LITELLM_FIELDS,
+        "otlp_spans": OTLP_SPAN_FIELDS,
+        "requests": generic_requests(source).fields if options.kind == "requests" else {},
+    }[options.kind]
+    expectations._batch_definition()  # importing and starting Great Expectations is paid once a run, not per byte
+    # Objects as structs, values as text; and as what they are.
+    text = min(bare_scan(logs, options.layout, fields, {}) for _ in range(2))
+    typed = min(bare_scan(logs, options.layout, fields, TYPES) for _ in range(2))
+    now = datetime(2026, 11, 30, tzinfo=UTC)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        write_ledger(con, settings)
+        clock = Clock()
+        result = load_usage(con, source, settings, now=now, work_dir=root / "tmp")
+        landed = clock.read()
+        write_run(con, run_id="benchmark", started_at=now, as_of_date=DAY)
+    assert (result.record_count, result.rejected_count, result.problems) == (written, 0, []), result
+    built = build(root, settings.warehouse_path)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        found = con.execute(f"select sum(call_count), sum(prompt_tokens) from intermediate.{MODELS[0]}").fetchone()
+        expected = con.execute(
+            f"select count(*), sum(50 + hash(i) % 4000) from range({options.requests}) as calls(i)"
+        ).fetchone()
+    assert found == expected, (found, expected)
+    ours = landed[0] + built[0]
+
+    def tell(what: str, seconds: float, cpu: float | None, remark: str = "") -> None:
+        print(f"{what:32} {seconds:9.2f} s {'' if cpu is None else f'{cpu:9.2f} s of processors':25} {remark}".rstrip())
+
+    print(f"{os.cpu_count()} processors, {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.0f} GB")
+    tell("bare scan, all read as text", *text)
+    tell("bare scan, typed", *typed)
+    tell("landed in raw", *landed, f"{landed[0] / typed[0]:.2f} x typed, {landed[1] / typed[1]:.2f} x by processors")
+    tell("copies dropped, summed (dbt)", *built)
+    tell("both", ours, None, f"{ours / typed[0]:.2f} x typed (limit 3), {ours / text[0]:.2f} x text")
+    memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    print(f"peak memory {memory:,.0f} MB of {options.memory_gb * 1000:,.0f} (LEDGER_MEMORY_LIMIT half of it)")
+    if options.bad_line:
+        again(settings, source, logs, now)
+    if options.packed or options.layout != "jsonl":
+        return  # what the others need to unpack it is not what is compared
+    sample = min(options.pandas_requests, options.requests)
+    scaled = pandas_seconds(min(logs.iterdir()), sample, options.kind) * written / sample
+    tell(f"pandas, {sample:,} scaled", scaled, None, f"{scaled / ours:.1f} x ours")
+    if find_spec("pyspark") and options.kind != "otlp_spans":
+        seconds = spark_seconds(root, fields, options.kind)
+        tell("Spark on this machine", seconds, None, f"{seconds / ours:.1f} x ours")
+
+
+def again(settings: Settings, source: UsageSource, logs: Path, now: datetime) -> None:
+    """Loads all files into a new warehouse, one line of the last one spoilt, and once more with nothing to read."""
+    with max(logs.iterdir()).open("r+b") as stream:
+        stream.seek(-200, os.SEEK_END)
+        stream.write(b"{")  # in the last record
+    Warehouse(settings.warehouse_path).path.unlink()
+    with Warehouse(settings.warehouse_path).connect() as con:
+        for what in ("with a bad line in one file", "again, nothing new"):
+            clock = Clock()
+            result = load_usage(con, source, settings, now=now, work_dir=logs.parent / "tmp")
+            seconds, cpu = clock.read()
+            counts = f"{result.file_count} files read, {result.record_count:,} rows, {result.rejected_count} rejected"
+            print(f"{what:32} {seconds:9.2f} s {cpu:9.2f} s of processors  {counts}")
 
 
 if __name__ == "__main__":

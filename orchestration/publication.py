@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.settings import Settings
+from orchestration.settings import Settings, duckdb_config
 
 # DuckDB 2.0 writes files that no 1.x opens unless told otherwise; this one is read by 1.2 to 2.0.
 STORAGE_VERSION = "v1.2.0"
@@ -58,7 +58,7 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
     new_database = target / ".inference_ledger.duckdb.new"
     for leftover in (*target.glob(".*.new*"), *(target / "parquet").glob(".*.new")):
         leftover.unlink()
-    con = duckdb.connect()
+    con = duckdb.connect(config=duckdb_config())
     con.execute("set timezone = 'UTC'")
     try:
         con.execute(f"attach {_quoted(settings.warehouse_path)} as warehouse (read_only)")

@@ -116,10 +116,12 @@ create table if not exists raw.usage_files (
     status varchar not null,                   -- loaded | partial (a cut archive: records before the cut are kept) | refused
     message varchar,
     loaded_at timestamptz not null,
-    passed_over_count bigint                   -- records that are no call (another event, a span without tokens); null: not counted
+    passed_over_count bigint,                  -- records that are no call (another event, a span without tokens); null: not counted
+    content_digest varchar                     -- SHA-256 of the bytes; null until the same size comes with another time
 );
--- For warehouses made before the column was.
+-- For warehouses made before the columns were.
 alter table raw.usage_files add column if not exists passed_over_count bigint;
+alter table raw.usage_files add column if not exists content_digest varchar;
 
 -- Earlier names, of warehouses made when there was one engine and one gateway.
 alter table if exists raw.vllm_samples rename to metric_samples;

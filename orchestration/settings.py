@@ -34,6 +34,17 @@ CONFIG_ENV = "LEDGER_CONFIG"
 DATA_DIR_ENV = "LEDGER_DATA_DIR"
 WAREHOUSE_ENV = "LEDGER_WAREHOUSE"
 
+# What DuckDB may take of the machine: dbt/macros/limits.sql reads the same variables for dbt's own connections.
+MEMORY_LIMIT_ENV = "LEDGER_MEMORY_LIMIT"
+THREADS_ENV = "LEDGER_THREADS"
+TEMP_DIRECTORY_ENV = "LEDGER_TEMP_DIRECTORY"
+# What goes beyond is put aside on disk. Not all that DuckDB uses is held to its limit, and the rest of a run (Python,
+# Dagster, Great Expectations) needs some 600 MB.
+DEFAULT_MEMORY_LIMIT = "60%"
+
+_MEMORY_LIMIT = re.compile(r"^([1-9]\d{0,5}(\.\d+)? ?[KMGT]i?B|[1-9]\d?%)$")
+_THREADS = re.compile(r"^[1-9]\d{0,3}$")
+
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")
 
 
@@ -763,8 +774,9 @@ def load_settings(config_path: Path | None = None, data_dir: Path | None = None)
         data_dir: defaults to LEDGER_DATA_DIR, else `data` beside the configuration file.
 
     Raises:
-        ConfigError: the file cannot be read or holds mistakes.
+        ConfigError: the file cannot be read or holds mistakes, or a limit in the environment is none.
     """
+    duckdb_config()
     path = (config_path or Path(os.environ.get(CONFIG_ENV, "ledger.yaml"))).resolve()
     chosen = data_dir or (Path(os.environ[DATA_DIR_ENV]) if DATA_DIR_ENV in os.environ else None)
     return Settings(
@@ -825,6 +837,33 @@ def apply_environment(settings: Settings) -> None:
     if not (home / "dagster.yaml").exists():
         quiet = "telemetry: {enabled: false}\nnux: {enabled: false}\nfreshness: {enabled: true}\n"
         (home / "dagster.yaml").write_text(quiet)
+
+
+def duckdb_config() -> dict[str, str | bool | int | float | list[str]]:
+    """What DuckDB may take of the machine, for `duckdb.connect`.
+
+    Of the environment: LEDGER_MEMORY_LIMIT, such as 8GB or 60% (the default) of the memory of machine or container;
+    LEDGER_THREADS, by default all; LEDGER_TEMP_DIRECTORY for what does not fit into memory, by default beside the
+    database file.
+
+    Raises:
+        ConfigError: a value is none that DuckDB takes.
+    """
+    limit = os.environ.get(MEMORY_LIMIT_ENV) or DEFAULT_MEMORY_LIMIT
+    threads = os.environ.get(THREADS_ENV) or None
+    folder = os.environ.get(TEMP_DIRECTORY_ENV) or None
+    problems = []
+    if not _MEMORY_LIMIT.match(limit):
+        problems.append(f"{MEMORY_LIMIT_ENV} is {limit!r}; write a size such as 8GB, or a share such as 60%")
+    if threads is not None and not _THREADS.match(threads):
+        problems.append(f"{THREADS_ENV} is {threads!r}; write a number of threads, at least 1")
+    if problems:
+        raise ConfigError(Path("environment"), problems)
+    return {
+        "memory_limit": limit,
+        **({} if threads is None else {"threads": int(threads)}),
+        **({} if folder is None else {"temp_directory": folder}),
+    }
 
 
 def dbt_environment(warehouse: Path, work_dir: Path) -> dict[str, str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.settings import ConfigError, load_settings, read_ledger
+from orchestration.settings import ConfigError, duckdb_config, load_settings, read_ledger
+from orchestration.warehouse import Warehouse
 from scrapers.prices.registry import PRICE_SOURCES
 
 GOOD = """\
@@ -347,3 +348,36 @@ def test_credentials_come_from_the_environment_and_what_is_missing_is_named(
     assert missing == ["PROM_TENANT"]
     # RFC 7617, section 2
     assert headers["Authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+
+
+def test_what_duckdb_may_take_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LEDGER_MEMORY_LIMIT", "LEDGER_THREADS", "LEDGER_TEMP_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    assert duckdb_config() == {"memory_limit": "60%"}
+    monkeypatch.setenv("LEDGER_MEMORY_LIMIT", "1.5GiB")
+    monkeypatch.setenv("LEDGER_THREADS", "3")
+    monkeypatch.setenv("LEDGER_TEMP_DIRECTORY", str(tmp_path / "it's here"))
+    with Warehouse(tmp_path / "warehouse.duckdb").connect() as con:
+        found = con.execute(
+            "select current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
+        ).fetchall()
+    assert found == [("1.5 GiB", 3, str(tmp_path / "it's here"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("LEDGER_MEMORY_LIMIT", "much", "write a size such as 8GB, or a share such as 60%"),
+        ("LEDGER_MEMORY_LIMIT", "0GB", "write a size"),
+        ("LEDGER_MEMORY_LIMIT", "8GB'; drop schema raw", "write a size"),
+        ("LEDGER_THREADS", "0", "write a number of threads, at least 1"),
+    ],
+)
+def test_a_limit_that_is_none_is_told_before_the_run(
+    name: str, value: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, GOOD)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message) as raised:
+        load_settings(path)
+    assert str(raised.value).startswith("environment: 1 problem")

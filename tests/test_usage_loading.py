@@ -3,8 +3,10 @@
 import gzip
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.serving_logs.files import scrape_time
+from orchestration.serving_logs.files import LogFile, scrape_time
+from orchestration.serving_logs.litellm import litellm_payloads
+from orchestration.serving_logs.registry import READERS
+from orchestration.serving_logs.requests import RequestReader
 from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import UsageResult, Warehouse, load_usage, note_published, write_ledger, write_run
 
@@ -250,6 +255,112 @@ def test_a_rule_broken_by_usable_lines_refuses_the_file_alone(tmp_path: Path) ->
     assert (result.record_count, result.refused_file_count) == (1, 1)
     assert "spans 2151 days" in result.failures[0]
     assert rows(settings, "select count(*) from raw.requests") == [(1,)]
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
+    """What the readers are given to parse: way, name of the file and its bytes."""
+    seen: list[tuple[str, str, int]] = []
+
+    def watch(way: str) -> None:
+        read = getattr(RequestReader, way)
+
+        def watched(self: RequestReader, con: Any, source: Any, files: list[LogFile], *more: Any, **named: Any) -> Any:
+            seen.extend((way, file.path.name, file.path.stat().st_size) for file in files)
+            return read(self, con, source, files, *more, **named)
+
+        reader = READERS["litellm"]
+        own = RequestReader(litellm_payloads)
+        monkeypatch.setattr(RequestReader, way, watched)
+        monkeypatch.setitem(READERS, "litellm", replace(reader, **{way: getattr(own, way)}))
+
+    for way in ("insert_clean", "unclean", "stage"):
+        watch(way)
+    return seen
+
+
+def test_only_the_file_with_a_bad_line_goes_the_slow_way(tmp_path: Path, parsed: list[tuple[str, str, int]]) -> None:
+    for name in "abc":
+        entries = lines(*(payload(ord(name) * 100 + n) for n in range(20)))
+        (tmp_path / f"{name}.jsonl").write_text(entries + ("{half\n" if name == "b" else ""), encoding="utf-8")
+    whole = gzip.compress(lines(*(payload(n) for n in range(2000))).encode())
+    (tmp_path / "d.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    settings = settings_for(tmp_path, "litellm", "*.jsonl*")
+    result = load(settings)
+    assert (result.file_count, result.rejected_count, result.partial_file_count) == (4, 1, 1)
+    assert [name for way, name, _ in parsed if way == "stage"] == ["b.jsonl", "d.jsonl.gz"]
+    assert [name for way, name, _ in parsed if way == "unclean"] == ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl.gz"]
+    counts = "select file_path[-8:], record_count, rejected_count, status from raw.usage_files order by file_path"
+    assert rows(settings, counts)[:3] == [
+        ("/a.jsonl", 20, 0, "loaded"),
+        ("/b.jsonl", 20, 1, "loaded"),
+        ("/c.jsonl", 20, 0, "loaded"),
+    ]
+
+
+def test_three_days_read_again_parse_only_what_is_new(tmp_path: Path, parsed: list[tuple[str, str, int]]) -> None:
+    """Bytes given to the parsers, day by day: a rotation, a copy of the folder with new times, a log that grew."""
+    for day in range(3):
+        entries = lines(*(payload(day * 86_400 + n) for n in range(10)))
+        (tmp_path / f"day.log.{3 - day}").write_text(entries, encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "day.log.*")
+
+    def parsed_by_run() -> tuple[int, int]:
+        parsed.clear()
+        load(settings)
+        return len(parsed), sum(size for _, _, size in parsed)
+
+    size = sum(path.stat().st_size for path in tmp_path.glob("day.log.*"))
+    assert parsed_by_run() == (3, size)
+    assert parsed_by_run() == (0, 0)
+    for number in (3, 2, 1):
+        (tmp_path / f"day.log.{number}").rename(tmp_path / f"day.log.{number + 1}")
+    assert parsed_by_run() == (0, 0)
+    known = "select file_path from raw.usage_files order by file_path"
+    assert rows(settings, known) == [(str(tmp_path / f"day.log.{number}"),) for number in (2, 3, 4)]
+    for expected in ((3, size), (0, 0)):  # what a new time hides is compared whole, from the second time on
+        for path in tmp_path.glob("day.log.*"):
+            os.utime(path, ns=(0, path.stat().st_mtime_ns + 60 * 10**9))
+        assert parsed_by_run() == expected
+    with (tmp_path / "day.log.2").open("a", encoding="utf-8") as log:
+        log.write(lines(payload(100)))
+    assert parsed_by_run() == (1, (tmp_path / "day.log.2").stat().st_size)
+    # Written anew in place, as long as before and with the same first record: another content.
+    first, *others = (tmp_path / "day.log.3").read_text(encoding="utf-8").splitlines(keepends=True)
+    changed = [line.replace('"completion_tokens": 10', '"completion_tokens": 20') for line in others]
+    (tmp_path / "day.log.3").write_text("".join([first, *changed]), encoding="utf-8")
+    assert parsed_by_run()[0] == 1
+    # 31 calls of 10 tokens, nine of which are of 20 now
+    assert rows(settings, "select count(*), sum(completion_tokens) from raw.requests") == [(31, 22 * 10 + 9 * 20)]
+
+
+def test_numbers_read_as_numbers_are_the_same(tmp_path: Path, parsed: list[tuple[str, str, int]]) -> None:
+    """A log that begins with numbers and goes on with text, and a token count that DuckDB would take for 1."""
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    content = "select * exclude (file_id) from raw.requests order by request_id"
+    log = tmp_path / "a.jsonl"
+    log.write_text(lines(payload(1), payload(2, response_cost=None), payload(3, total_tokens=2.5)), encoding="utf-8")
+    load(settings)
+    assert [way for way, _, _ in parsed] == ["insert_clean"]
+    typed = rows(settings, content)
+    shutil.rmtree(settings.data_dir)
+    as_text = [payload(1, startTime="1795305601.25"), payload(2, response_cost=""), payload(3, total_tokens="2.5")]
+    log.write_text(lines(*as_text), encoding="utf-8")
+    load(settings)
+    assert rows(settings, content) == typed
+    shutil.rmtree(settings.data_dir)
+    mixed = [
+        payload(1),
+        payload(2, response_cost="", startTime="2026-11-22T00:00:02.25Z"),
+        payload(3, total_tokens=2.5),
+    ]
+    log.write_text(lines(*mixed), encoding="utf-8")
+    parsed.clear()
+    load(settings)
+    assert [way for way, _, _ in parsed] == ["insert_clean", "unclean", "insert_clean"]
+    assert rows(settings, content) == typed
+    log.write_text(lines(payload(4, prompt_tokens=True)), encoding="utf-8")
+    assert load(settings).rejected_count == 1
 
 
 def test_reading_again_changes_nothing_and_a_renamed_file_replaces_itself(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeAlias
 
 MAX_TOKENS_PER_REQUEST = 100_000_000
@@ -22,8 +23,15 @@ class Attributes:
     keys: frozenset[str]
 
 
+class Scalar(Enum):
+    """A field whose values have one JSON type in nearly every log. Where they do, it is read as that type."""
+
+    # As text DuckDB would write each number out, and have it read again: half as much again as the rest of the scan.
+    NUMBER = "DOUBLE"
+
+
 # What is allowed through of a field: one value, an object's own fields, a list of such, or one of the above.
-Leaf: TypeAlias = "None | Mapping[str, Leaf] | list[Leaf] | JsonText | Attributes"
+Leaf: TypeAlias = "None | Scalar | Mapping[str, Leaf] | list[Leaf] | JsonText | Attributes"
 Fields: TypeAlias = Mapping[str, Leaf]
 
 _ATTRIBUTE: Fields = {
@@ -44,7 +52,7 @@ def project(content: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
 
 
 def _project(value: Any, leaf: Leaf) -> Any:
-    if leaf is None:
+    if leaf is None or isinstance(leaf, Scalar):
         return value if isinstance(value, str | int | float | bool) else None
     if isinstance(leaf, JsonText):
         return _project_text(value, leaf)
@@ -66,15 +74,21 @@ def _project_text(value: Any, leaf: JsonText) -> str | None:
     return json.dumps(project(content, leaf.fields)) if isinstance(content, dict) else None
 
 
-def leaf_type(leaf: Leaf) -> str:
-    """The type under which DuckDB reads an allow-listed field: text, or a struct or list of text."""
+def leaf_type(leaf: Leaf, *, typed: bool = False) -> str:
+    """The type under which DuckDB reads an allow-listed field: text, or a struct or list of text.
+
+    Where `typed`, numbers are read as numbers, and one that is none stops the query.
+    """
+    if isinstance(leaf, Scalar):
+        return leaf.value if typed else "VARCHAR"
     if leaf is None or isinstance(leaf, JsonText):
         return "VARCHAR"
     if isinstance(leaf, Attributes):
-        return leaf_type([_ATTRIBUTE])
+        return leaf_type([_ATTRIBUTE], typed=typed)
     if isinstance(leaf, list):
-        return f"{leaf_type(leaf[0])}[]"
-    return "STRUCT(" + ", ".join(f"{quoted(name)} {leaf_type(inner)}" for name, inner in leaf.items()) + ")"
+        return f"{leaf_type(leaf[0], typed=typed)}[]"
+    inner = (f"{quoted(name)} {leaf_type(inner, typed=typed)}" for name, inner in leaf.items())
+    return f"STRUCT({', '.join(inner)})"
 
 
 def quoted(name: str) -> str:
@@ -107,7 +121,10 @@ def word(column: str) -> str:
 
     Letters, digits and underscores, at most 32: what a caller wrote does not pass as a word.
     """
-    return f"case when regexp_full_match({column}, '[A-Za-z][A-Za-z0-9_]{{0,31}}') then {column} end"
+    # The length apart: a counted repetition makes the expression twice as slow.
+    return (
+        f"case when length({column}) <= 32 and regexp_full_match({column}, '[A-Za-z][A-Za-z0-9_]*') then {column} end"
+    )
 
 
 def digest(column: str) -> str:
@@ -166,7 +183,7 @@ def instant(text: str, zone: str | None = None) -> str:
 
 def _zoned(text: str, zone: str | None) -> str:
     if zone is None or zone == "UTC":  # the connection's own zone (warehouse.py)
-        return f"try_cast({text} as timestamptz)"
+        return f"try_cast(cast({text} as varchar) as timestamptz)"
     states_zone = rf"regexp_matches({text}, '\d:\d\d[0-9:.]*\s*(Z|z|UTC|GMT|[+-]\d\d(:?\d\d)?)$')"
     return (
         f"case when {states_zone} then try_cast({text} as timestamptz) "

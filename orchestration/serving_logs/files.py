@@ -6,7 +6,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from io import BufferedIOBase, BufferedReader, RawIOBase
@@ -35,7 +35,10 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One file to read. `file_id` survives a rename; `replica_key`: who wrote it; `scraped_at`: of scrapes only."""
+    """One file to read. `file_id` survives a rename; `replica_key`: who wrote it; `scraped_at`: of scrapes only.
+
+    `content_digest` is taken of a log that has the size it was read with and another time: written anew, or touched?
+    """
 
     path: Path
     file_id: str
@@ -43,6 +46,7 @@ class LogFile:
     modified_at: datetime
     replica_key: str | None = None
     scraped_at: datetime | None = None
+    content_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class KnownFile:
     file_id: str
     size_bytes: int
     modified_at: datetime
+    content_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +69,22 @@ class UnreadableFile:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What a usage source holds: new or changed files, unreadable ones, and how many were as before."""
+    """What a usage source holds: new or changed files, unreadable ones, and how many were as before.
+
+    `moved`: those of the latter that have another name or time now.
+    """
 
     changed: list[LogFile]
     unreadable: list[UnreadableFile]
     unchanged_count: int
+    moved: list[LogFile] = field(default_factory=list)
 
 
 def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownFile]) -> Discovery:
     """Lists the files of `source`; those whose size and modification time are `known` need no reading.
+
+    Nor does a log that was renamed, or whose time alone is another than when it was read last; of that it takes two
+    readings to tell, since only the second takes the digest of all of the file.
 
     Args:
         source: an entry of the ledger's usage section.
@@ -113,9 +125,19 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownF
                 changed.append(LogFile(path, log_id, stat.st_size, modified_at, _log_replica(path, base)))
             elif stat.st_size:
                 unreadable.append(UnreadableFile(path, "no_readable_first_line"))
-    unchanged = len(chosen)
+    moved: list[LogFile] = []
     to_read: dict[str, LogFile] = {}
-    for file in changed:
+    by_id = {entry.file_id: entry for entry in known.values()} if USAGE_KINDS[source.kind].table == "requests" else {}
+    for found in changed:
+        file = found
+        before = by_id.get(file.file_id)
+        if file.file_id not in chosen and before is not None and before.size_bytes == file.size_bytes:
+            if before.modified_at != file.modified_at:
+                file = replace(file, content_digest=_content_digest(file.path))
+            if before.modified_at == file.modified_at or before.content_digest == file.content_digest:
+                chosen[file.file_id] = file  # renamed by a rotation, or copied here anew
+                moved.append(file)
+                continue
         other = to_read.get(file.file_id) or chosen.get(file.file_id)
         relation = _relation(file, other) if other is not None else Relation.LONGER
         if relation is Relation.DIFFERENT:  # they only begin alike, as at-least-once shipping makes them
@@ -123,7 +145,7 @@ def discover(source: UsageSource, settings: Settings, known: Mapping[str, KnownF
             to_read[own_id] = replace(file, file_id=own_id)
         elif relation is Relation.LONGER:
             to_read[file.file_id] = file
-    return Discovery(list(to_read.values()), unreadable, unchanged)
+    return Discovery(list(to_read.values()), unreadable, len(chosen), moved)
 
 
 def _scrape_identity(path: Path, source_name: str, replica: str, scraped_at: datetime) -> str:
@@ -184,6 +206,14 @@ def _log_identity(path: Path, source: UsageSource, before: KnownFile | None) -> 
     elif source.kind == "llama_cpp_log":
         content += _first_marked_line(path, b"eval time")  # every run of a build begins with the same line
     return hashlib.sha256(source.name.encode() + b"|" + content).hexdigest()[:32]
+
+
+def _content_digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 class Relation(StrEnum):

@@ -1,6 +1,6 @@
 """LiteLLM: standard logging payloads, and exports of its table of spend logs."""
 
-from orchestration.serving_logs.fields import Fields, JsonText, instant
+from orchestration.serving_logs.fields import Fields, JsonText, Scalar, instant
 from orchestration.serving_logs.requests import RequestFormat
 from orchestration.settings import UsageSource
 
@@ -16,13 +16,14 @@ LITELLM_FIELDS: Fields = {
     "model": None,
     "model_group": None,
     "model_id": None,
-    "startTime": None,
-    "endTime": None,
-    "completionStartTime": None,
+    # Not the token counts: DuckDB would take true for 1.
+    "startTime": Scalar.NUMBER,
+    "endTime": Scalar.NUMBER,
+    "completionStartTime": Scalar.NUMBER,
     "prompt_tokens": None,
     "completion_tokens": None,
     "total_tokens": None,
-    "response_cost": None,
+    "response_cost": Scalar.NUMBER,
     "metadata": {
         "user_api_key_team_id": None,
         "usage_object": {

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import duckdb
 
@@ -22,6 +23,22 @@ from orchestration.serving_logs.tgi_log import TGI_LOG
 from orchestration.serving_logs.vllm_log import stage_vllm_log
 from orchestration.settings import Settings, UsageSource
 
+Load: TypeAlias = Callable[[duckdb.DuckDBPyConnection, UsageSource, list[LogFile], datetime], None]
+
+
+class InsertClean(Protocol):
+    """`RequestReader.insert_clean`."""
+
+    def __call__(  # noqa: D102 - said there
+        self,
+        con: duckdb.DuckDBPyConnection,
+        source: UsageSource,
+        files: list[LogFile],
+        now: datetime,
+        *,
+        typed: bool,
+    ) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:
@@ -29,18 +46,20 @@ class Reader:
 
     `stage` writes the three staging tables of the package's contract; it may put allow-listed fields into its folder on
     the way. `insert_clean` reads straight into the raw table and raises where a line is not usable: the fast way of a
-    day without faults, for formats that have one. `discover` lists the files, where they are not found by a pattern.
+    day without faults, for formats that have one; they also tell which files are not `unclean`. `discover` lists the
+    files, where they are not found by a pattern.
     """
 
     stage: Callable[[duckdb.DuckDBPyConnection, UsageSource, list[LogFile], datetime, Path], None]
-    insert_clean: Callable[[duckdb.DuckDBPyConnection, UsageSource, list[LogFile], datetime], None] | None = None
+    insert_clean: InsertClean | None = None
+    unclean: Callable[[duckdb.DuckDBPyConnection, UsageSource, list[LogFile], datetime], set[str]] | None = None
     discover: Callable[[UsageSource, Settings, Mapping[str, KnownFile]], Discovery] = discover
 
 
 def _requests(format_of: Callable[[UsageSource], RequestFormat], *, only_calls: bool) -> Reader:
     """Of a request-level log. `only_calls`: each record is a call, so that none has to be counted as passed over."""
     reader = RequestReader(format_of)
-    return Reader(reader.stage, reader.insert_clean if only_calls else None)
+    return Reader(reader.stage, reader.insert_clean, reader.unclean) if only_calls else Reader(reader.stage)
 
 
 READERS = {

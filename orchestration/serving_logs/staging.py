@@ -15,11 +15,11 @@ def list_files(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
     con.execute("""
         create or replace temp table input_files
         (file_path varchar, file_id varchar, size_bytes bigint, modified_at timestamptz, replica_key varchar,
-        scraped_at timestamptz)
+        scraped_at timestamptz, content_digest varchar)
     """)
     con.execute("create or replace temp table failed_files (file_path varchar, reason varchar, is_partial boolean)")
     con.execute(
-        "insert into input_files select unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?)",
+        "insert into input_files select unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?)",
         [
             [str(file.path) for file in files],
             [file.file_id for file in files],
@@ -27,6 +27,7 @@ def list_files(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
             [file.modified_at for file in files],
             [file.replica_key for file in files],
             [file.scraped_at for file in files],
+            [file.content_digest for file in files],
         ],
     )
 
@@ -81,7 +82,7 @@ def finish_files(
             case when failed.file_path is null then 'loaded' when failed.is_partial then 'partial' else 'refused' end
                 as status,
             failed.reason as message, cast(? as timestamptz) as loaded_at,
-            cast({passed_over_count} as bigint) as passed_over_count
+            cast({passed_over_count} as bigint) as passed_over_count, files.content_digest
         from input_files as files
         left join records on files.file_id = records.file_id
         left join rejects on files.file_id = rejects.file_id

@@ -1,0 +1,1 @@
+"""The scripts of docs/usage/try-vllm.md."""
