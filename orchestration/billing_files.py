@@ -172,7 +172,7 @@ class KnownBillFile:
     format_version: str
     line_count: int
     rejected_count: int
-    periods: tuple[date, ...]
+    periods: Sequence[date]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ def stage_bills(
     for file in files:
         before = known.get(str(file.path))
         if before is not None and (before.size_bytes, before.modified_at) == (file.size_bytes, file.modified_at):
-            file.digest, file.format_version, file.periods = before.digest, before.format_version, before.periods
+            file.digest, file.format_version, file.periods = before.digest, before.format_version, tuple(before.periods)
             file.line_count, file.rejected_count = before.line_count, before.rejected_count
         else:
             _look_into(con, source, file, now)

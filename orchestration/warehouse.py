@@ -923,7 +923,7 @@ def load_bills(
     gone, or whose newest delivery is damaged, stays as it was.
     """
     known = {
-        row[0]: KnownBillFile(*row[1:7], periods=tuple(row[7]))
+        row[0]: KnownBillFile(*row[1:])
         for row in con.execute(
             "select file_path, size_bytes, modified_at, content_digest, format_version, line_count, "
             "rejected_count, periods "
