@@ -551,7 +551,8 @@ def fleet_parts(world: World) -> tuple[list[Row], list[Row]]:
                 row["unused"] = row["committed"] - used[name]
                 row["gpu_model"] = hardware(world, commitment)[0]
                 row["unused_cost"] = None if rate is None else rounded(row["unused"] * rate, 10)
-                row["used_cost"] = None if rate is None else rounded(used[name] * rate, 10)
+                known = [p["modelled"] for p in parts if p["hour"] == hour and p["commitment"] == name]
+                row["used_cost"] = known_sum([Decimal(0), *known]) if rate is not None or not known else None
             else:
                 taken = [p["gpu_hours"] for p in parts if p["hour"] == hour and p["commitment"] == name]
                 row |= {"committed": None, "unused": None, "gpu_model": "any", "used": sum(taken, Decimal(0))}

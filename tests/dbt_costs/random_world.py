@@ -175,6 +175,7 @@ def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decim
         entry(9, "mystery", SMALL, "corp", "rack-17"),
         entry(10, "owned", SMALL, "corp", "rack-18", gpus_per_replica=Decimal(4), rate_usd_per_gpu_hour=Decimal("0.9")),
         entry(11, "silent", QWEN, "aws", "g6.xlarge", pricing_model="spot"),
+        entry(13, "bare", QWEN, "aws", "g6.2xlarge"),
         entry(12, "term", QWEN, "aws", "g6.xlarge", pricing_model="reserved", commitment_id="g6-old"),
     ]
     world.commitments = [

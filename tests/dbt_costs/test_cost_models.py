@@ -120,6 +120,7 @@ def test_the_world_contains_its_traps(world: World, built: CostWarehouse) -> Non
         "unknown_gpu_count",
         "no_spot_price",
         "no_on_demand_price",
+        "no_reserved_price",
     }
     assert {row["rate_basis"] for row in rows} == {"billed", "contracted", "list", "none", "mixed"}
     assert {row["usage_basis"] for row in rows} == {"engine_counters", "gateway_requests", None}
