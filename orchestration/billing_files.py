@@ -444,7 +444,11 @@ def _text_of(wanted: _Field, columns: frozenset[str]) -> str:
     found = [_filled(f"cast({quoted(column)} as varchar)") for column in wanted.columns if column.lower() in columns]
     for column, keys in wanted.json_keys.items():
         if column.lower() in columns:
-            as_json = f"try_cast(cast({quoted(column)} as varchar) as json)"
+            # Text of JSON in CSV; in Parquet also a map or struct.
+            as_json = (
+                f"case typeof({quoted(column)}) when 'VARCHAR' then try_cast(cast({quoted(column)} as varchar) as json) "
+                f"else to_json({quoted(column)}) end"
+            )
             found += [_filled(f"""json_extract_string({as_json}, '$."{key}"')""") for key in keys]
     return f"coalesce({', '.join(found)}, null)" if found else "cast(null as varchar)"
 
