@@ -445,10 +445,9 @@ def _text_of(wanted: _Field, columns: frozenset[str]) -> str:
     for column, keys in wanted.json_keys.items():
         if column.lower() in columns:
             # Text of JSON in CSV; in Parquet also a map or struct.
-            as_json = (
-                f"case typeof({quoted(column)}) when 'VARCHAR' then try_cast(cast({quoted(column)} as varchar) as json) "
-                f"else to_json({quoted(column)}) end"
-            )
+            name = quoted(column)
+            as_text = f"try_cast(cast({name} as varchar) as json)"
+            as_json = f"case typeof({name}) when 'VARCHAR' then {as_text} else to_json({name}) end"
             found += [_filled(f"""json_extract_string({as_json}, '$."{key}"')""") for key in keys]
     return f"coalesce({', '.join(found)}, null)" if found else "cast(null as varchar)"
 
