@@ -61,7 +61,8 @@ final as (
         billing_period,
         min(period_start_at) as period_start_at,
         min(period_end_at) as period_end_at,
-        min(case when is_final then period_end_at else least(last_charge_at, period_end_at) end) as billed_until_at,
+        min(case when is_final then period_end_at else least(last_charge_at, period_end_at) end)
+            as billed_until_at,
         min(case when is_final then 1 else 0 end) = 1 as is_final,
         max(delivered_at) as delivered_at
     from dated

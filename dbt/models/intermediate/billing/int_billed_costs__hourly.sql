@@ -41,7 +41,10 @@ charged as (
             (lines.charge_type in ('usage', 'unused_capacity') and lines.gpu_hours is not null)
             or (lines.charge_type = 'unused_commitment' and lines.instance_type is not null)
             or (lines.charge_type = 'unused_commitment' and gpu_commitments.commitment_id is not null)
-            or (lines.charge_type in ('credit', 'tax', 'refund', 'adjustment') and lines.instance_type is not null)
+            or (
+                lines.charge_type in ('credit', 'tax', 'refund', 'adjustment')
+                and lines.instance_type is not null
+            )
         )
         and (lines.instance_type is not null or lines.charge_type = 'unused_commitment')
 
@@ -62,7 +65,9 @@ marked as (
             greatest({{ seconds_between("charge_from_at", "hour_start_at") }}, 0) as bigint
         ) as from_mark,
         cast(
-            least({{ seconds_between("charge_from_at", plus_hours("hour_start_at", 1)) }}, charge_seconds) as bigint
+            least(
+                {{ seconds_between("charge_from_at", plus_hours("hour_start_at", 1)) }}, charge_seconds
+            ) as bigint
         ) as to_mark
     from hours
 
@@ -84,7 +89,8 @@ spread as (
         {{ part_between("coalesce(gpu_hours, 0)", "from_mark", "to_mark", "charge_seconds", 6) }} as gpu_hours,
         {{ part_between("effective_usd", "from_mark", "to_mark", "charge_seconds") }} as effective_cost_usd,
         {{ part_between("list_usd", "from_mark", "to_mark", "charge_seconds") }} as list_cost_usd,
-        {{ part_between("contracted_usd", "from_mark", "to_mark", "charge_seconds") }} as contracted_cost_usd,
+        {{ part_between("contracted_usd", "from_mark", "to_mark", "charge_seconds") }}
+            as contracted_cost_usd,
         {{ part_between("billed_usd", "from_mark", "to_mark", "charge_seconds") }} as billed_cost_usd
     from marked
 

@@ -88,8 +88,8 @@ priced as (
         recognised.gpu_count,
         case when named.currency = 'USD' then 1 else exchange_rates.usd_per_unit end as usd_per_unit,
         -- Effective cost is the truth, where it is stated. Exports exist whose column is filled with zeros
-        -- (the public FOCUS 1.0 sample: 931 of 942 AWS lines): of what no commitment covers the billed cost is
-        -- the same by definition; of the rest nothing is known.
+        -- (the public FOCUS 1.0 sample: 931 of 942 AWS lines): of what no commitment covers the billed cost
+        -- is the same by definition; of the rest nothing is known.
         case
             when named.charge_type <> 'usage' or named.effective_amount <> 0 then named.effective_amount
             when coalesce(named.list_amount, 0) <= 0 then named.effective_amount

@@ -70,7 +70,8 @@ stated_gpus as (
         provider,
         region,
         instance_type,
-        cast(max(cast(gpus_per_replica as double) / instances_per_replica) as decimal(18, 6)) as gpus_per_instance
+        cast(max(cast(gpus_per_replica as double) / instances_per_replica) as decimal(18, 6))
+            as gpus_per_instance
     from deployments
     group by provider, region, instance_type
 

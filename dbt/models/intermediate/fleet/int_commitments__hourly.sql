@@ -180,7 +180,8 @@ final as (
             else cast(coalesce(billed_unused.unused_cost_usd, 0) as decimal(38, 10))
         end as unused_cost_usd,
         billed_commitments.commitment_id is not null as is_unused_cost_billed,
-        case when billed_commitments.commitment_id is null then modelled.modelled_null_reason end as null_reason
+        case when billed_commitments.commitment_id is null then modelled.modelled_null_reason end
+            as null_reason
     from modelled
     left join billed_commitments
         on

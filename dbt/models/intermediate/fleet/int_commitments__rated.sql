@@ -29,7 +29,8 @@ stated_gpus as (
 
     select
         commitment_id,
-        cast(max(cast(gpus_per_replica as double) / instances_per_replica) as decimal(18, 6)) as gpus_per_instance
+        cast(max(cast(gpus_per_replica as double) / instances_per_replica) as decimal(18, 6))
+            as gpus_per_instance
     from deployments
     where commitment_id is not null
     group by commitment_id
@@ -41,8 +42,10 @@ sized as (
     select
         commitments.*,
         coalesce(instance_types.price_key, commitments.instance_type) as price_key,
-        case when commitments.usd_per_hour is null then coalesce(instance_types.gpu_model, 'unknown') else 'any' end
-            as gpu_model,
+        case
+            when commitments.usd_per_hour is not null then 'any'
+            else coalesce(instance_types.gpu_model, 'unknown')
+        end as gpu_model,
         coalesce(instance_types.gpu_count, stated_gpus.gpus_per_instance) as gpus_per_instance
     from commitments
     left join instance_types
@@ -95,7 +98,8 @@ final as (
         contracted.payment_option,
         contracted.valid_from_at,
         contracted.valid_to_at,
-        coalesce(contracted.contracted_rate_usd_per_gpu_hour, offers.rate_usd_per_gpu_hour) as rate_usd_per_gpu_hour,
+        coalesce(contracted.contracted_rate_usd_per_gpu_hour, offers.rate_usd_per_gpu_hour)
+            as rate_usd_per_gpu_hour,
         case
             when contracted.contracted_rate_usd_per_gpu_hour is not null then 'contracted'
             else coalesce(offers.rate_basis, 'none')
@@ -103,7 +107,8 @@ final as (
         coalesce(
             contracted.contracted_rate_usd_per_gpu_hour is null and offers.is_rate_earliest_known, false
         ) as is_rate_earliest_known,
-        case when contracted.contracted_rate_usd_per_gpu_hour is null then offers.price_series_id end as price_series_id
+        case when contracted.contracted_rate_usd_per_gpu_hour is null then offers.price_series_id end
+            as price_series_id
     from contracted
     left join offers
         on

@@ -73,7 +73,9 @@ final as (
         entries.instance_type,
         coalesce(instance_types.gpu_model, 'unknown') as gpu_model,
         cast(
-            coalesce(entries.stated_gpus_per_replica, entries.instances_per_replica * instance_types.gpu_count)
+            coalesce(
+                entries.stated_gpus_per_replica, entries.instances_per_replica * instance_types.gpu_count
+            )
             as decimal(18, 6)
         ) as gpus_per_replica,
         entries.allocation_count,

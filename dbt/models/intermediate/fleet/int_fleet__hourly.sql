@@ -38,7 +38,7 @@ held as (
         deployments.allocation_position,
         deployments.replicas,
         deployments.instances_per_replica,
-        -- Of a replica that spans several instances (tensor or pipeline parallel over nodes) all are paid for.
+        -- Of a replica that spans several instances (parallel over nodes) all are paid for.
         deployments.replicas * coalesce(
             deployments.gpus_per_replica, deployments.instances_per_replica * instance_types.gpu_count
         ) as gpus,
@@ -69,7 +69,8 @@ measured as (
         {{ gpu_hours("gpus * active_seconds") }} as gpu_hours,
         -- What a commitment is drawn by: GPU-seconds, or instance-seconds where the number of GPUs is
         -- unknown.
-        cast(coalesce(gpus, replicas * instances_per_replica) * active_seconds as decimal(28, 6)) as unit_seconds
+        cast(coalesce(gpus, replicas * instances_per_replica) * active_seconds as decimal(28, 6))
+            as unit_seconds
     from held
     where active_seconds > 0
 

@@ -124,7 +124,8 @@ rated as (
 
     select
         modelled.*,
-        coalesce(of_commitment.rate_usd_per_gpu_hour, of_category.rate_usd_per_gpu_hour) as billed_rate_usd_per_gpu_hour,
+        coalesce(of_commitment.rate_usd_per_gpu_hour, of_category.rate_usd_per_gpu_hour)
+            as billed_rate_usd_per_gpu_hour,
         case
             when modelled.hour_start_at < bill_periods.billed_until_at and bill_periods.is_final then 'final'
             when modelled.hour_start_at < bill_periods.billed_until_at then 'provisional'
@@ -161,7 +162,8 @@ decided as (
     select
         *,
         coalesce(billed_rate_usd_per_gpu_hour, modelled_rate_usd_per_gpu_hour) as rate_usd_per_gpu_hour,
-        case when billed_rate_usd_per_gpu_hour is not null then 'billed' else modelled_rate_basis end as rate_basis
+        case when billed_rate_usd_per_gpu_hour is not null then 'billed' else modelled_rate_basis end
+            as rate_basis
     from rated
 
 ),

@@ -1,4 +1,4 @@
--- An entry-hour by what pays for it: its own commitment, other reservations, savings plans, and the open market.
+-- An entry-hour by what pays for it: its own commitment, other reservations, savings plans, the open market.
 
 with fleet_hours as (
 

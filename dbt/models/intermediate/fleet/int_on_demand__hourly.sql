@@ -1,5 +1,5 @@
--- What is left of an entry-hour once reservations are applied, and what it costs on demand: what savings plans
--- may cover.
+-- What is left of an entry-hour once reservations are applied, and what it costs on demand: savings plans may
+-- cover it.
 
 with fleet_hours as (
 

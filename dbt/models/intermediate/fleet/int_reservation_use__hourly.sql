@@ -42,7 +42,8 @@ left_over as (
         commitments.instance_type,
         commitments.valid_from_at,
         capacity.hour_start_at,
-        cast(capacity.capacity_unit_seconds - coalesce(named.unit_seconds, 0) as decimal(28, 6)) as unit_seconds
+        cast(capacity.capacity_unit_seconds - coalesce(named.unit_seconds, 0) as decimal(28, 6))
+            as unit_seconds
     from capacity
     inner join commitments on capacity.commitment_id = commitments.commitment_id
     left join named
@@ -92,8 +93,8 @@ demand as (
 
 ),
 
--- Multiplies rows on purpose: an entry may draw on several reservations, and a reservation cover several. Where
--- the piece lies on the entry's own line, of which its own commitment has the beginning.
+-- Multiplies rows on purpose: an entry may draw on several reservations, and a reservation cover several.
+-- Where the piece lies on the entry's own line, of which its own commitment has the beginning.
 pieces as (
 
     select

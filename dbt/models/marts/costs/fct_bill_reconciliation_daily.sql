@@ -1,5 +1,5 @@
--- What the ledger's own rates make of a day, against the provider's bill. Every dollar between the two has a name,
--- hour by hour, and the names sum to the difference exactly.
+-- What the ledger's own rates make of a day, against the provider's bill. Every dollar between the two has a
+-- name, hour by hour, and the names sum to the difference exactly.
 
 with fleet_costs as (
 
@@ -83,7 +83,8 @@ entries as (
         0 as modelled_unused_usd,
         0 as stated_usd,
         0 as unpriced,
-        case when billed_costs.charge_type = 'usage' then billed_costs.gpu_hours else 0 end as billed_gpu_hours,
+        case when billed_costs.charge_type = 'usage' then billed_costs.gpu_hours else 0 end
+            as billed_gpu_hours,
         case when billed_costs.charge_type = 'usage' then billed_costs.effective_cost_usd else 0 end
             as billed_usage_usd,
         case
@@ -120,7 +121,11 @@ summed as (
         cast(sum(entries.billed_other_usd) as decimal(38, 10)) as billed_other_usd
     from entries
     group by
-        entries.provider, entries.region, entries.instance_type, entries.pricing_category, entries.hour_start_at
+        entries.provider,
+        entries.region,
+        entries.instance_type,
+        entries.pricing_category,
+        entries.hour_start_at
 
 ),
 
@@ -197,8 +202,8 @@ final as (
         cast(sum(credits_and_taxes_usd) as decimal(38, 10)) as credits_and_taxes_usd,
         cast(
             sum(
-                billed_usd - modelled_usd - not_yet_billed_usd - fleet_without_bill_usd - bill_without_fleet_usd
-                - rate_difference_usd - unused_commitment_usd - credits_and_taxes_usd
+                billed_usd - modelled_usd - not_yet_billed_usd - fleet_without_bill_usd
+                - bill_without_fleet_usd - rate_difference_usd - unused_commitment_usd - credits_and_taxes_usd
             ) as decimal(38, 10)
         ) as rounding_usd,
         max(unpriced) = 0 as is_fully_modelled,
