@@ -5,7 +5,11 @@ with lines as (
         charge_type,
         sum(effective_usd) as effective_usd
     from {{ ref("int_billing_lines") }}
-    where instance_type is not null and charge_type = 'usage' and effective_usd is not null and gpu_hours is not null
+    where
+        instance_type is not null
+        and charge_type = 'usage'
+        and effective_usd is not null
+        and gpu_hours is not null
     group by charge_type
 
 ),

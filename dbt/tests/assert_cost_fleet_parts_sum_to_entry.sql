@@ -1,4 +1,5 @@
--- What pays for an entry-hour, part by part, is all of its GPU-hours; and no savings plan pays more than it promised.
+-- What pays for an entry-hour, part by part, is all of its GPU-hours; and no savings plan pays more than it
+-- promised.
 with parts as (
 
     select

@@ -85,8 +85,8 @@ final as (
         lower(quantity_unit_raw) as quantity_unit,
         upper(currency) as currency,
         billed_amount,
-        -- FOCUS amortises itself. In CUR what a line cost depends on its kind; of fees only the part that nothing
-        -- used is a cost of its own, the rest is in the lines that used it.
+        -- FOCUS amortises itself. In CUR what a line cost depends on its kind; of fees only the part that
+        -- nothing used is a cost of its own, the rest is in the lines that used it.
         case
             when kind <> 'aws_cur2' then effective_amount
             when charge_type_raw = 'SavingsPlanCoveredUsage' then plan_effective_amount
