@@ -7,10 +7,23 @@ the families a ledger needs and some neighbours, without their HELP lines; of ea
 import hashlib
 import json
 import re
+from datetime import date
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from examples.world import DEPLOYMENTS, HOUR, Call, Deployment, Incarnation, Load, Outcome
+from examples.world import (
+    DEPLOYMENTS,
+    HOUR,
+    BillLine,
+    Call,
+    Deployment,
+    Incarnation,
+    Load,
+    Outcome,
+    iso,
+    utc_date,
+)
 
 _LAST_BUCKET = 'le="+Inf"'
 _PYTHON = '{implementation="CPython",major="3",minor="12",patchlevel="11",version="3.12.11"}'
@@ -361,3 +374,95 @@ def _payload(
         "guardrail_information": None,
         "standard_built_in_tools_params": {"web_search_options": None, "file_search": None},
     }
+
+
+FOCUS_COLUMNS = (
+    "BilledCost",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeDescription",
+    "ChargeFrequency",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "CommitmentDiscountCategory",
+    "CommitmentDiscountId",
+    "CommitmentDiscountStatus",
+    "ContractedCost",
+    "EffectiveCost",
+    "ListCost",
+    "PricingCategory",
+    "PricingQuantity",
+    "PricingUnit",
+    "ProviderName",
+    "RegionId",
+    "SkuPriceDetails",
+)
+
+
+def focus_header() -> str:
+    """The first line of a FOCUS 1.1 file."""
+    return ",".join(FOCUS_COLUMNS) + "\n"
+
+
+def focus_line(line: BillLine, hour: int) -> str:
+    """One hour of instances as FOCUS 1.1 has it: what a commitment pays for is billed at nothing."""
+    covered = line.commitment is not None
+    listed = line.instance_hours * line.list_usd_per_hour
+    words = "Linux/UNIX reserved" if covered else "On Demand Linux"
+    return _focus_row(
+        hour,
+        {
+            "BilledCost": "0" if covered else f"{line.effective_usd:f}",
+            "ChargeCategory": "Usage",
+            "ChargeDescription": f"${line.effective_usd_per_hour} per {words} {line.instance_type} Instance Hour",
+            "ChargeFrequency": "Usage-Based",
+            "CommitmentDiscountCategory": "Usage" if covered else "",
+            "CommitmentDiscountId": f"arn:aws:ec2:{line.region}:reserved-instances/{line.commitment}"
+            if covered
+            else "",
+            "CommitmentDiscountStatus": ("Unused" if line.is_unused else "Used") if covered else "",
+            "ContractedCost": f"{listed:f}",
+            "EffectiveCost": f"{line.effective_usd:f}",
+            "ListCost": f"{listed:f}",
+            "PricingCategory": "Committed" if covered else "Standard",
+            "PricingQuantity": f"{line.instance_hours:f}",
+            "PricingUnit": "Hours",
+            "RegionId": line.region,
+            "SkuPriceDetails": json.dumps({"InstanceType": line.instance_type}),
+        },
+    )
+
+
+def focus_credit(usd: Decimal, hour: int) -> str:
+    """A credit on p5.48xlarge, as it comes with the invoice."""
+    return _focus_row(
+        hour,
+        {
+            "BilledCost": f"{-usd:f}",
+            "ChargeCategory": "Credit",
+            "ChargeDescription": "Service credit for p5.48xlarge",
+            "ChargeFrequency": "One-Time",
+            "EffectiveCost": f"{-usd:f}",
+            "PricingCategory": "Standard",
+            "RegionId": "us-east-1",
+        },
+    )
+
+
+def _focus_row(hour: int, values: dict[str, str]) -> str:
+    day = utc_date(hour)
+    following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+    values = {
+        "BillingCurrency": "USD",
+        "BillingPeriodStart": f"{day.replace(day=1)}T00:00:00Z",
+        "BillingPeriodEnd": f"{following}T00:00:00Z",
+        "ChargePeriodStart": iso(hour),
+        "ChargePeriodEnd": iso(hour + HOUR),
+        "ProviderName": "AWS",
+    } | values
+    fields = (values.get(column, "") for column in FOCUS_COLUMNS)
+    return (
+        ",".join('"' + field.replace('"', '""') + '"' if {'"', ","} & set(field) else field for field in fields) + "\n"
+    )

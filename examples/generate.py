@@ -7,18 +7,21 @@ past as it is; a run on the same day does nothing. A run that was killed is made
 import argparse
 import gzip
 import json
+import os
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from examples.formats import litellm_line, vllm_page
+from examples.formats import focus_credit, focus_header, focus_line, litellm_line, vllm_page
 from examples.truth import Truth
 from examples.world import (
     ANOMALY_METER,
     ANOMALY_TRUE_USD,
     ANOMALY_WRONG_USD,
+    CLOSE_AFTER,
+    CREDIT_USD,
     DAY,
     HOUR,
     SEED,
@@ -102,8 +105,31 @@ def write(out: Path, world: World, *, through: date, written: date | None = None
                 _write_page(out, incarnation, counters[incarnation], load, segment.hour + HOUR)
         if day_start >= written_until:
             _write_calls(out / "litellm" / f"{day}.jsonl.gz", calls)
+    _write_bills(out, world, until, written_until)
     truth.write(out)
     _write_state(out, world, through)
+
+
+def _write_bills(out: Path, world: World, until: int, written_until: int) -> None:
+    """Writes the bill of AWS, a file per day, a day late; and with a closed month its credit."""
+    known = world.billed_days(written_until) if written_until else []
+    for day in world.billed_days(until)[len(known) :]:
+        hours = range(midnight(day), midnight(day) + DAY, HOUR)
+        lines = [focus_line(line, hour) for hour in hours for line in world.bill_lines(hour)]
+        if lines:
+            _write_bill(out / "bills" / f"{day:%Y-%m}" / f"{day}.csv.gz", lines, midnight(day) + 30 * HOUR)
+    for end in world.closed_months(until):
+        if end not in (world.closed_months(written_until) if written_until else []):
+            month = utc_date(end - HOUR)
+            path = out / "bills" / f"{month:%Y-%m}" / "invoice.csv.gz"
+            _write_bill(path, [focus_credit(CREDIT_USD, end - HOUR)], end + CLOSE_AFTER + 6 * HOUR)
+
+
+def _write_bill(path: Path, lines: list[str], at: int) -> None:
+    """A bill written at the instant `at`: until when a month was delivered tells whether it is closed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress((focus_header() + "".join(lines)).encode(), 3, mtime=0))
+    os.utime(path, (at, at))
 
 
 def _counters_before(world: World, incarnation: Incarnation) -> Load:

@@ -21,9 +21,12 @@ from examples.world import (
     ANOMALY_TRUE_USD,
     ANOMALY_WRONG_USD,
     COMMITMENTS,
+    CREDIT_USD,
     DEPLOYMENTS,
     DRIFT_DEPLOYMENT,
     DRIFT_IDLE_HOURS,
+    FORGOTTEN_HOURS,
+    FORGOTTEN_REGION,
     HOUR,
     PARTS,
     Call,
@@ -35,6 +38,7 @@ from examples.world import (
     PricingModel,
     Segment,
     World,
+    active_seconds,
     iso,
     midnight,
     replicas,
@@ -44,6 +48,13 @@ from examples.world import (
 TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "successful_requests")
 LOST = tuple(f"lost_{name}" for name in TOKENS)
 MONEY = tuple(f"{what}_{pricing}" for pricing in PricingModel for what in ("gpu_hours", "cost_usd"))
+BILL = (
+    "modelled_cost_usd",
+    "billed_cost_usd",
+    "not_yet_billed_usd",
+    "bill_without_fleet_usd",
+    "credits_and_taxes_usd",
+)
 GATEWAY = (
     "lines",
     "duplicate_lines",
@@ -102,7 +113,7 @@ class Truth:
         )
 
     def write(self, out: Path) -> None:
-        """Writes truth.json, truth_hourly.csv.gz, truth_daily.csv, truth_commitments.csv and truth_gateway.csv."""
+        """Writes truth.json, truth_hourly.csv.gz, truth_daily.csv and, of parts of it, truth_*.csv."""
         hourly = [
             {"hour_start_at": iso(hour), "deployment": name} | self._hour(hour, name)
             for hour in range(midnight(self.world.start), self.until, HOUR)
@@ -113,6 +124,7 @@ class Truth:
             ({"usage_date": row["hour_start_at"][:10]} | row for row in hourly), by=("usage_date", "deployment")
         )
         commitments = sum_rows(self._commitment_hours(), by=("usage_date", "commitment_id"))
+        bill = sum_rows(self._bill_hours(), by=("usage_date", "region", "instance_type"))
         gateway = [
             {"usage_date": iso(day)[:10], "deployment": name, "tenant": tenant}
             | {column: counts[column] for column in GATEWAY}
@@ -123,16 +135,18 @@ class Truth:
             "rates": [_rate(part) for part in PARTS],
             "totals": sum_rows(daily, by=("deployment",)),
             "commitment_totals": sum_rows(commitments, by=("commitment_id",)),
+            "bill_totals": sum_rows(bill, by=("region", "instance_type")),
             "gateway_totals": sum_rows(gateway, by=("deployment",)),
         }
         (out / "truth_hourly.csv.gz").write_bytes(gzip.compress(_csv(hourly).encode(), 3, mtime=0))
         (out / "truth_daily.csv").write_text(_csv(daily))
         (out / "truth_commitments.csv").write_text(_csv(commitments))
         (out / "truth_gateway.csv").write_text(_csv(gateway))
+        (out / "truth_bill.csv").write_text(_csv(bill))
         (out / "truth.json").write_text(json.dumps(summary, indent=1, default=_plain) + "\n")
 
     def _is_in_fleet(self, name: str, hour: int) -> bool:
-        return any(part.deployment == name and _active_seconds(part, hour) for part in PARTS)
+        return any(part.deployment == name and active_seconds(part, hour) for part in PARTS)
 
     def _hour(self, hour: int, name: str) -> Row:
         counts = self.hours.get((hour, name), Counter())
@@ -165,6 +179,36 @@ class Truth:
                         "unused_cost_usd": (committed - used) * rate,
                     }
 
+    def _bill_hours(self) -> Iterator[Row]:
+        """What leads from modelled to billed cost of AWS, hour by hour: what is not billed yet, forgotten, credited."""
+        for hour in range(midnight(self.world.start), self.until, HOUR):
+            billed: dict[tuple[str, str], Row] = {}
+            is_billed = utc_date(hour) in self.world.billed_days(self.until)
+            for line in self.world.bill_lines(hour):
+                row = billed.setdefault((line.region, line.instance_type), dict.fromkeys(BILL, Decimal(0)))
+                amount = line.effective_usd
+                if line.deployment is None:
+                    row["bill_without_fleet_usd"] += amount if is_billed else 0
+                    row["billed_cost_usd"] += amount if is_billed else 0
+                else:
+                    row["modelled_cost_usd"] += amount
+                    row["billed_cost_usd" if is_billed else "not_yet_billed_usd"] += amount if is_billed else -amount
+            for (region, instance_type), row in billed.items():
+                yield {"usage_date": iso(hour)[:10], "region": region, "instance_type": instance_type} | row
+        for month_end in self.world.closed_months(self.until):
+            yield (
+                {
+                    "usage_date": iso(month_end - HOUR)[:10],
+                    "region": "us-east-1",
+                    "instance_type": "p5.48xlarge",
+                }
+                | dict.fromkeys(BILL, Decimal(0))
+                | {
+                    "billed_cost_usd": -CREDIT_USD,
+                    "credits_and_taxes_usd": -CREDIT_USD,
+                }
+            )
+
     def _events(self) -> Row:
         world = self.world
         return {
@@ -184,6 +228,15 @@ class Truth:
                 "idle_hours_utc": sorted(DRIFT_IDLE_HOURS),
                 "cause": "utilization",
             },
+            "forgotten_instance": {
+                "provider": "aws",
+                "region": FORGOTTEN_REGION,
+                "instance_type": "p5.48xlarge",
+                "on": str(world.drift_date),
+                "hours": FORGOTTEN_HOURS,
+                "cause": "in the bill, and in no fleet entry",
+            },
+            "credit": {"provider": "aws", "usd": CREDIT_USD, "cause": "with the invoice, when a month is closed"},
             "lost_tails": [
                 {
                     "replica": incarnation.replica.name,
@@ -207,12 +260,7 @@ class Truth:
 def used_gpu_hours(part: Part, hour: int) -> Decimal:
     """GPU-hours of a fleet entry in the hour that begins at `hour`, to 6 decimals."""
     gpus = len(part.replicas) * DEPLOYMENTS[part.deployment].gpus
-    return (Decimal(gpus * _active_seconds(part, hour)) / HOUR).quantize(Decimal("1e-6"), rounding=ROUND_HALF_UP)
-
-
-def _active_seconds(part: Part, hour: int) -> int:
-    ends = hour + HOUR if part.ends is None else min(hour + HOUR, part.ends)
-    return max(0, ends - max(hour, part.starts))
+    return (Decimal(gpus * active_seconds(part, hour)) / HOUR).quantize(Decimal("1e-6"), rounding=ROUND_HALF_UP)
 
 
 def sum_rows(rows: Iterable[Mapping[str, Any]], *, by: tuple[str, ...]) -> list[Row]:

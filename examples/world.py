@@ -30,6 +30,14 @@ ANOMALY_TRUE_USD = Decimal("0.67877")
 ANOMALY_WRONG_USD = Decimal("67.877")
 
 
+# What the bill of AWS has and the fleet has not.
+FORGOTTEN_REGION = "us-west-2"
+FORGOTTEN_HOURS = 6
+CREDIT_USD = Decimal(250)
+# A day is billed a day later; a month is closed five days after its end.
+CLOSE_AFTER = 5 * DAY
+
+
 def epoch(text: str) -> int:
     """Returns the epoch seconds of an ISO instant such as 2026-10-01T00:00Z."""
     return int(datetime.fromisoformat(text).timestamp())
@@ -371,6 +379,30 @@ class Call(NamedTuple):
         )
 
 
+class BillLine(NamedTuple):
+    """An hour of instances on the bill of AWS; of no deployment where nothing of the fleet ran on them."""
+
+    deployment: str | None
+    region: str
+    instance_type: str
+    instance_hours: Decimal
+    list_usd_per_hour: Decimal
+    effective_usd_per_hour: Decimal
+    commitment: str | None = None
+    is_unused: bool = False
+
+    @property
+    def effective_usd(self) -> Decimal:
+        """What the hour cost, amortised."""
+        return self.instance_hours * self.effective_usd_per_hour
+
+
+def active_seconds(part: Part, hour: int) -> int:
+    """Seconds of the hour that begins at `hour` in which the entry holds its instances."""
+    ends = hour + HOUR if part.ends is None else min(hour + HOUR, part.ends)
+    return max(0, ends - max(hour, part.starts))
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """A world is known by its seed, its first day and the last day of its first writing, which anchors the events."""
@@ -388,6 +420,54 @@ class World:
     def drift_date(self) -> date:
         """First day on which rag-32b serves nothing in DRIFT_IDLE_HOURS; its GPUs stay."""
         return self.first_end - timedelta(days=7)
+
+    def billed_days(self, until: int) -> list[date]:
+        """The days that AWS has billed by the midnight `until`: all but the last."""
+        days = (until - midnight(self.start)) // DAY - 1
+        return [self.start + timedelta(days=number) for number in range(days)]
+
+    def closed_months(self, until: int) -> list[int]:
+        """The midnights that ended a month which AWS has closed by `until`."""
+        ends = [midnight(day) for day in self.billed_days(until) if day.day == 1 and day > self.start]
+        return [end for end in ends if end + CLOSE_AFTER < until]
+
+    def bill_lines(self, hour: int) -> Iterator[BillLine]:
+        """Yields what AWS bills of the hour: every entry at its rate, what is unused, and a forgotten instance."""
+        list_prices = {part.deployment: part.list_usd_per_instance_hour for part in PARTS if part.commitment is None}
+        unused = {commitment.commitment_id: Decimal(commitment.count) for commitment in COMMITMENTS}
+        for part in PARTS:
+            deployment = DEPLOYMENTS[part.deployment]
+            hours = Decimal(len(part.replicas) * active_seconds(part, hour)) / HOUR
+            if deployment.provider != "aws" or not hours:
+                continue
+            if part.commitment is not None:
+                unused[part.commitment] -= hours
+            yield BillLine(
+                part.deployment,
+                deployment.region,
+                deployment.instance_type,
+                hours,
+                list_prices[part.deployment],
+                part.list_usd_per_instance_hour,
+                part.commitment,
+            )
+        for commitment in COMMITMENTS:
+            left = unused[commitment.commitment_id]
+            if left and commitment.starts <= hour < commitment.ends:
+                deployment = DEPLOYMENTS[commitment.deployment]
+                yield BillLine(
+                    commitment.deployment,
+                    deployment.region,
+                    deployment.instance_type,
+                    left,
+                    list_prices[commitment.deployment],
+                    commitment.list_usd_per_instance_hour,
+                    commitment.commitment_id,
+                    is_unused=True,
+                )
+        if utc_date(hour) == self.drift_date and hour % DAY < FORGOTTEN_HOURS * HOUR:
+            price = list_prices["chat-70b"]
+            yield BillLine(None, FORGOTTEN_REGION, "p5.48xlarge", Decimal(1), price, price)
 
     def crashes(self) -> dict[Replica, int]:
         """Three crashes: at a quarter, half and three quarters of the first days, of different replicas.

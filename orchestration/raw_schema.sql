@@ -287,6 +287,87 @@ alter table raw.inventory_gpus add column if not exists tensor_active_ratio doub
 alter table raw.inventory_gpus add column if not exists power_watts double;
 alter table raw.inventory_gpus add column if not exists energy_millijoules double;
 
+-- One row per file of a bill that was read or refused.
+create table if not exists raw.billing_files (
+    source_name varchar not null,              -- name in ledger.yaml, billing section
+    kind varchar not null,                     -- focus | aws_cur2
+    file_path varchar not null,
+    size_bytes bigint not null,
+    modified_at timestamptz not null,
+    content_digest varchar not null,           -- SHA-256 of the bytes: the same file under two names counts once
+    format_version varchar,                    -- told by the columns: FOCUS 1.0, 1.1, 1.2; CUR 2.0
+    periods date[] not null,                   -- first days of the billing months that it speaks of
+    line_count bigint not null,
+    rejected_count bigint not null,
+    status varchar not null,                   -- loaded | superseded (a newer delivery of its months, or a copy) | refused
+    message varchar,
+    loaded_at timestamptz not null
+);
+
+-- One row per line of a bill, of the delivery in force. Allow-listed columns only: no account, name or e-mail.
+-- A month is replaced whole. Amounts are the bill's, in its currency.
+create table if not exists raw.billing_lines (
+    source_name varchar not null,
+    kind varchar not null,
+    billing_period date not null,              -- first day of the month
+    charge_type_raw varchar,                   -- ChargeCategory; line_item_line_item_type
+    charge_class_raw varchar,                  -- Correction
+    charge_frequency_raw varchar,              -- Usage-Based, Recurring, One-Time
+    has_invoice boolean not null,              -- the line names its invoice (FOCUS 1.2, CUR)
+    provider_raw varchar,
+    region_raw varchar,
+    resource_id varchar,
+    charge_from_at timestamptz not null,
+    charge_to_at timestamptz not null,         -- exclusive
+    instance_type_raw varchar,
+    usage_type_raw varchar,                    -- BoxUsage:p5.48xlarge, SpotUsage:..., UnusedBox:...
+    description_raw varchar,
+    pricing_category_raw varchar,              -- Standard, Dynamic, Committed, Other; OnDemand, Reserved, Spot
+    commitment_id varchar,                     -- CommitmentDiscountId; ARN of plan or reservation
+    commitment_category_raw varchar,           -- Spend, Usage; CUR: savings_plan, reservation
+    commitment_status_raw varchar,             -- Used, Unused
+    capacity_status_raw varchar,               -- CapacityReservationStatus: Used, Unused
+    quantity decimal(28, 10),
+    quantity_unit_raw varchar,
+    currency varchar,
+    billed_amount decimal(28, 10),             -- BilledCost; line_item_unblended_cost
+    effective_amount decimal(28, 10),          -- EffectiveCost; CUR states it by kind of line, below
+    list_amount decimal(28, 10),               -- ListCost; pricing_public_on_demand_cost
+    contracted_amount decimal(28, 10),
+    plan_effective_amount decimal(28, 10),     -- savings_plan_savings_plan_effective_cost
+    plan_committed_amount decimal(28, 10),     -- savings_plan_total_commitment_to_date
+    plan_used_amount decimal(28, 10),          -- savings_plan_used_commitment
+    reservation_effective_amount decimal(28, 10),
+    reservation_unused_amount decimal(28, 10)  -- amortised upfront and recurring fee of what nothing used
+);
+
+-- One row per source and month whose lines are in force.
+create table if not exists raw.billing_periods (
+    source_name varchar not null,
+    billing_period date not null,
+    format_version varchar not null,
+    line_count bigint not null,
+    billed_amount decimal(38, 10),
+    effective_amount decimal(38, 10),
+    delivery_digest varchar not null,          -- of the files that it was read from
+    delivered_at timestamptz not null,         -- when the newest of its files was written
+    loaded_at timestamptz not null
+);
+
+-- One row per month that was delivered again with other lines.
+create table if not exists raw.billing_restatements (
+    restated_at timestamptz not null,
+    source_name varchar not null,
+    billing_period date not null,
+    line_count_before bigint not null,
+    line_count_after bigint not null,
+    billed_amount_before decimal(38, 10),
+    billed_amount_after decimal(38, 10),
+    effective_amount_before decimal(38, 10),
+    effective_amount_after decimal(38, 10),
+    why varchar not null
+);
+
 -- ledger.yaml, written whole at each run.
 create table if not exists raw.ledger_deployments (
     allocation_id varchar primary key,         -- <deployment>#<position in ledger.yaml>
@@ -301,25 +382,38 @@ create table if not exists raw.ledger_deployments (
     commitment_id varchar,
     rate_usd_per_gpu_hour decimal(18, 8),      -- contracted; null: list price
     valid_from_at timestamptz not null,
-    valid_to_at timestamptz                    -- exclusive; null: open
+    valid_to_at timestamptz,                   -- exclusive; null: open
+    instances_per_replica integer              -- of a replica that spans several; null: one
 );
+-- For warehouses made before the column was; the table is written whole at each run.
+alter table raw.ledger_deployments add column if not exists instances_per_replica integer;
 
 create table if not exists raw.ledger_commitments (
     commitment_id varchar primary key,
     provider varchar not null,
-    region varchar not null,
-    instance_type varchar not null,
-    instance_count integer not null,
-    term_months integer not null,
+    region varchar,                            -- null: a savings plan for any region
+    instance_type varchar,                     -- of a savings plan a type, a family, or null: any
+    instance_count integer,                    -- null: a savings plan of usd_per_hour
+    term_months integer,                       -- null: a capacity block
     payment_option varchar not null,           -- no_upfront | partial_upfront | all_upfront
     rate_usd_per_gpu_hour decimal(18, 8),      -- contracted recurring rate; null: list price of the term
     upfront_usd decimal(18, 2),                -- paid once for the whole commitment; null: by the list price of the term
     valid_from_at timestamptz not null,
     valid_to_at timestamptz not null,          -- valid_from_at + term, exclusive
-    kind varchar                               -- reservation | savings_plan | compute_savings_plan | ec2_instance_savings_plan
+    kind varchar,                              -- reservation | capacity_block | savings_plan | compute_savings_plan | ec2_instance_savings_plan
+    usd_per_hour decimal(18, 8),               -- promise of a savings plan; null: instances are committed to
+    applies_to varchar,                        -- matching (any on-demand instance of its type) | named (entries that name it)
+    billed_as varchar                          -- its id in the bill; null: as commitment_id, or not told apart
 );
--- For warehouses made before the column was; the table is written whole at each run.
+-- For warehouses made before the columns were; the table is written whole at each run.
 alter table raw.ledger_commitments add column if not exists kind varchar;
+alter table raw.ledger_commitments add column if not exists usd_per_hour decimal(18, 8);
+alter table raw.ledger_commitments add column if not exists applies_to varchar;
+alter table raw.ledger_commitments add column if not exists billed_as varchar;
+alter table raw.ledger_commitments alter column region drop not null;
+alter table raw.ledger_commitments alter column instance_type drop not null;
+alter table raw.ledger_commitments alter column instance_count drop not null;
+alter table raw.ledger_commitments alter column term_months drop not null;
 
 create table if not exists raw.ledger_usage_routes (
     source_name varchar not null,
@@ -331,6 +425,12 @@ create table if not exists raw.ledger_usage_routes (
 );
 -- For warehouses made before the column was; the table is written whole at each run.
 alter table raw.ledger_usage_routes add column if not exists role varchar;
+
+create table if not exists raw.ledger_billing_sources (
+    source_name varchar primary key,
+    kind varchar not null,                     -- focus | aws_cur2
+    provider varchar                           -- null: as the lines say
+);
 
 create table if not exists raw.ledger_inventory_sources (
     source_name varchar primary key,

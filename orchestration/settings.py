@@ -229,6 +229,7 @@ class FleetEntry(_Section):
     region: Name
     instance_type: Annotated[str, Field(min_length=1, max_length=100)]
     replicas: int = Field(strict=True, ge=1, le=100_000)
+    instances_per_replica: int = Field(default=1, strict=True, ge=1, le=1024)
     gpus_per_replica: Decimal | None = Field(default=None, gt=0, le=1024)
     pricing: PricingSection
     pods: PodSelector | None = None
@@ -242,37 +243,86 @@ class FleetEntry(_Section):
         return self
 
 
-class Commitment(_Section):
-    """`commitments[]`: instances paid for whether used or not.
+SAVINGS_PLANS = ("savings_plan", "compute_savings_plan", "ec2_instance_savings_plan")
+Money = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=2)]
 
-    `kind` says which list prices fit: a reservation (reserved instances, committed use), or a savings plan, at AWS by
-    its name. A plan is a promise to spend; it is written here as the instances that it pays for.
+
+class Commitment(_Section):
+    """`commitments[]`: what is paid for whether used or not.
+
+    `kind` says which list prices fit: a reservation (reserved instances, committed use), a capacity block, or a savings
+    plan, at AWS by its name. A plan is a promise to spend, `usd_per_hour`; it then covers what it can, in any instance
+    type (or those of `instance_type`, a type or a family such as p5) and any region (or `region`). A plan without
+    `usd_per_hour` is written as the instances that it pays for.
     """
 
     id: Name
-    kind: Literal["reservation", "savings_plan", "compute_savings_plan", "ec2_instance_savings_plan"] = "reservation"
+    kind: Literal[
+        "reservation", "capacity_block", "savings_plan", "compute_savings_plan", "ec2_instance_savings_plan"
+    ] = "reservation"
     provider: Name
-    region: Name
-    instance_type: Annotated[str, Field(min_length=1, max_length=100)]
-    count: int = Field(strict=True, ge=1, le=100_000)
-    term_months: Literal[12, 36]
+    region: Name | None = None
+    instance_type: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    count: int | None = Field(default=None, strict=True, ge=1, le=100_000)
+    term_months: Literal[12, 36] | None = None
     payment_option: Literal["no_upfront", "partial_upfront", "all_upfront"] = "no_upfront"
     rate_usd_per_gpu_hour: Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=8)] | None = None
-    upfront_usd: Decimal | None = Field(default=None, ge=0, max_digits=18, decimal_places=2)
+    upfront_usd: Money | None = None
+    usd_per_hour: Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=8)] | None = None
+    applies_to: Literal["matching", "named"] | None = None
+    billed_as: Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[\x21-\x7e]+$")] | None = None
     from_: UtcInstant = Field(alias="from")
+    to_: UtcInstant | None = Field(default=None, alias="to")
 
     @model_validator(mode="after")
     def _aws_names_its_plans(self) -> "Commitment":
-        if (self.kind in ("compute_savings_plan", "ec2_instance_savings_plan")) != (
-            self.provider == "aws" and self.kind != "reservation"
-        ):
+        if self.kind in SAVINGS_PLANS and (self.kind == "savings_plan") == (self.provider == "aws"):
             raise ValueError(
                 "kind: aws sells compute_savings_plan and ec2_instance_savings_plan, every other provider savings_plan"
             )
         return self
 
     @model_validator(mode="after")
+    def _says_what_is_promised(self) -> "Commitment":
+        if self.usd_per_hour is None:
+            missing = [name for name in ("region", "instance_type", "count") if getattr(self, name) is None]
+            if missing:
+                raise ValueError(f"{missing[0]} is missing; only a savings plan with usd_per_hour goes without")
+            return self
+        if self.kind not in SAVINGS_PLANS:
+            raise ValueError("usd_per_hour is the promise of a savings plan; state its kind")
+        stated = [
+            name
+            for name in ("count", "rate_usd_per_gpu_hour", "upfront_usd", "applies_to")
+            if getattr(self, name) is not None
+        ]
+        if stated:
+            raise ValueError(
+                f"a plan of usd_per_hour covers what it can at the plan's own prices; leave out {stated[0]}"
+            )
+        if self.kind == "ec2_instance_savings_plan" and (self.region is None or self.instance_type is None):
+            raise ValueError("an ec2_instance_savings_plan holds for one region and one family; name region and family")
+        return self
+
+    @model_validator(mode="after")
+    def _term(self) -> "Commitment":
+        if self.kind == "capacity_block":
+            if self.to_ is None or self.term_months is not None:
+                raise ValueError("a capacity_block has `to`, and no term_months")
+            if self.upfront_usd is None:
+                raise ValueError("a capacity_block is paid before it begins; give upfront_usd, the fee for all of it")
+            if self.rate_usd_per_gpu_hour is not None:
+                raise ValueError("a capacity_block has no hourly rate beside its upfront_usd")
+        elif self.term_months is None or self.to_ is not None:
+            raise ValueError("give term_months, 12 or 36; only a capacity_block ends at `to`")
+        if self.to_ is not None and self.to_ <= self.from_:
+            raise ValueError("`to` must be later than `from`")
+        return self
+
+    @model_validator(mode="after")
     def _rate_is_complete(self) -> "Commitment":
+        if self.kind == "capacity_block":
+            return self
         needs_upfront = self.payment_option != "no_upfront"
         if needs_upfront and (self.rate_usd_per_gpu_hour is None) != (self.upfront_usd is None):
             raise ValueError(
@@ -283,9 +333,16 @@ class Commitment(_Section):
         return self
 
     @property
+    def covers(self) -> str:
+        """`matching`: any instance of its type on demand, as clouds bill; `named`: only entries that name it."""
+        return self.applies_to or ("named" if self.kind == "capacity_block" else "matching")
+
+    @property
     def to(self) -> datetime:
         """The end of the term, exclusive: the same day and time `term_months` later."""
-        month = self.from_.month - 1 + self.term_months
+        if self.to_ is not None:
+            return self.to_
+        month = self.from_.month - 1 + (self.term_months or 0)
         year, month = self.from_.year + month // 12, month % 12 + 1
         for day in (self.from_.day, 28):
             try:
@@ -530,6 +587,27 @@ class InventorySource(_Section):
         return path
 
 
+class BillingSource(_Section):
+    """`billing[]`: a cloud's bill, exported line by line; `provider` where the lines do not say it or say it otherwise.
+
+    A folder holds a month whole, perhaps in several files, and the folder written last counts (`delivery: month`); or
+    all folders together are the bill (`delivery: parts`, as Oracle writes one file after the other).
+    """
+
+    name: Name
+    kind: Literal["focus", "aws_cur2"]
+    path: str
+    provider: Name | None = None
+    delivery: Literal["month", "parts"] = "month"
+
+    @field_validator("path")
+    @classmethod
+    def _names_files(cls, path: str) -> str:
+        if problem := _path_problem(path):
+            raise ValueError(f"path {path!r} {problem}")
+        return path
+
+
 # As logs and metrics spell it: `serving_logs.fields.clean` keeps as many characters.
 RawName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
@@ -597,10 +675,18 @@ class Ledger(_Section):
     commitments: tuple[Commitment, ...] = ()
     usage: tuple[UsageSource, ...] = ()
     inventory: tuple[InventorySource, ...] = ()
+    billing: tuple[BillingSource, ...] = ()
     models: tuple[ModelEntry, ...] = ()
     tenants: tuple[TenantEntry, ...] = ()
 
-    SAME_WITHIN_DEPLOYMENT: ClassVar = ("model", "provider", "region", "instance_type", "gpus_per_replica")
+    SAME_WITHIN_DEPLOYMENT: ClassVar = (
+        "model",
+        "provider",
+        "region",
+        "instance_type",
+        "gpus_per_replica",
+        "instances_per_replica",
+    )
 
     def cross_problems(self) -> list[tuple[tuple[str | int, ...], str]]:
         """Mistakes that need more than one section to see: path of the field, and the message."""
@@ -623,6 +709,10 @@ class Ledger(_Section):
                 commitment = commitments.get(wanted)
                 if commitment is None:
                     problems.append((field_path, f"no commitment {wanted!r}{_suggest(wanted, commitments)}"))
+                elif commitment.usd_per_hour is not None:
+                    problems.append(
+                        (field_path, f"commitment {wanted!r} covers what it can of on_demand entries; none names it")
+                    )
                 elif (entry.provider, entry.region, entry.instance_type) != (
                     commitment.provider,
                     commitment.region,
@@ -637,6 +727,11 @@ class Ledger(_Section):
                         )
                     )
         problems += _repeated(("commitments", "id"), [commitment.id for commitment in self.commitments])
+        problems += _repeated(("billing", "name"), [source.name for source in self.billing])
+        problems += [
+            (where, f"{what}: its lines would count twice")
+            for where, what in _repeated(("billing", "path"), [source.path for source in self.billing])
+        ]
         problems += _repeated(("usage", "name"), [source.name for source in self.usage])
         problems += [
             ((*where[:2], "url" if self.usage[int(where[1])].url else "path"), f"{what}: its tokens would count twice")
@@ -958,6 +1053,7 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
                 "usage": UsageSource,
                 "pods": PodSelector,
                 "inventory": InventorySource,
+                "billing": BillingSource,
                 "models": ModelEntry,
                 "tenants": TenantEntry,
             }.get(step)

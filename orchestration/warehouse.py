@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from orchestration.billing_files import BillFile, KnownBillFile, StagedBills, list_bill_files, stage_bills
 from orchestration.expectations import (
     INVENTORY_RULES,
     PRICE_RULES,
@@ -46,7 +47,7 @@ from orchestration.price_versions import (
 from orchestration.seeds import ANY_CURRENCY, REPORTING_CURRENCY
 from orchestration.serving_logs.files import Discovery, KnownFile, LogFile, UnreadableFile
 from orchestration.serving_logs.registry import READERS, Load
-from orchestration.settings import InventorySource, Ledger, Settings, UsageSource, duckdb_config
+from orchestration.settings import BillingSource, InventorySource, Ledger, Settings, UsageSource, duckdb_config
 from orchestration.usage_kinds import USAGE_KINDS
 from scrapers.errors import DamagedLandingError
 from scrapers.fx.ecb import ParsedRates
@@ -937,6 +938,171 @@ def _replace_snapshots(con: duckdb.DuckDBPyConnection, source: InventorySource, 
     )
 
 
+# --- bills ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BillResult:
+    """What one billing source brought in this run. `problems` name files that were refused, and why."""
+
+    file_count: int
+    month_count: int
+    line_count: int
+    rejected_count: int
+    restated_months: list[date]
+    problems: list[str]
+
+
+def load_bills(
+    con: duckdb.DuckDBPyConnection, source: BillingSource, settings: Settings, *, now: datetime
+) -> BillResult:
+    """Puts the months of one bill that changed in place of what was known of them, and notes their days for rebuilding.
+
+    A month that is delivered again with other sums leaves a row in raw.billing_restatements. A month whose files are
+    gone, or whose newest delivery is damaged, stays as it was.
+    """
+    known = {
+        row[0]: KnownBillFile(*row[1:])
+        for row in con.execute(
+            "select file_path, size_bytes, modified_at, content_digest, format_version, line_count, "
+            "rejected_count, periods "
+            "from raw.billing_files where source_name = ? and kind = ? and status <> 'refused'",
+            [source.name, source.kind],
+        ).fetchall()
+    }
+    in_force = dict(
+        con.execute(
+            "select billing_period, delivery_digest from raw.billing_periods where source_name = ?", [source.name]
+        ).fetchall()
+    )
+    files = list_bill_files(source, settings)
+    staged = stage_bills(con, source, files, known=known, in_force=in_force, now=now)
+    with _transaction(con):
+        restated = _replace_months(con, source, staged, now)
+        _list_bill_files(con, source, files, now)
+    problems = [f"{source.name}: {file.path} was not read: {file.problem}" for file in files if file.problem]
+    if len(problems) > NAMED_PROBLEMS:
+        problems = [*problems[:NAMED_PROBLEMS], f"{source.name}: and {len(problems) - NAMED_PROBLEMS} more files"]
+    return BillResult(
+        file_count=len(files),
+        month_count=len(staged.periods),
+        line_count=int(_scalar(con, "select count(*) from staged_lines")),
+        rejected_count=int(_scalar(con, "select coalesce(sum(occurrences), 0) from staged_rejects")),
+        restated_months=restated,
+        problems=problems,
+    )
+
+
+def _replace_months(
+    con: duckdb.DuckDBPyConnection, source: BillingSource, staged: StagedBills, now: datetime
+) -> list[date]:
+    """Moves the staged months into the raw room; returns those that had other sums before."""
+    con.execute(
+        "create or replace temp table staged_periods "
+        "(billing_period date, format_version varchar, delivery_digest varchar, delivered_at timestamptz)"
+    )
+    for period, delivery in staged.periods.items():
+        con.execute(
+            "insert into staged_periods values (?, ?, ?, ?)",
+            [period, delivery.format_version, delivery.digest, delivery.delivered_at],
+        )
+    con.execute(
+        """
+        create or replace temp table new_periods as
+        select
+            $source as source_name, periods.billing_period, periods.format_version, count(lines.currency) as line_count,
+            cast(sum(lines.billed_amount) as decimal(38, 10)) as billed_amount,
+            cast(sum(lines.effective_amount) as decimal(38, 10)) as effective_amount,
+            periods.delivery_digest, periods.delivered_at, cast($now as timestamptz) as loaded_at
+        from staged_periods as periods
+        left join staged_lines as lines on periods.billing_period = lines.billing_period
+        group by periods.billing_period, periods.format_version, periods.delivery_digest, periods.delivered_at
+        """,
+        {"source": source.name, "now": now},
+    )
+    # Days whose sums are other ones than before; the first run of a month: all of its days.
+    sums = """
+        select
+            cast(charge_from_at as date) as day, count(*) as line_count, sum(billed_amount) as billed,
+            sum(effective_amount) as effective, sum(list_amount) as listed, sum(quantity) as quantity,
+            sum(plan_effective_amount) as plan, sum(reservation_effective_amount) as reserved,
+            sum(plan_committed_amount) as committed, sum(reservation_unused_amount) as unused
+        from {lines}
+        where source_name = $source and billing_period in (select periods.billing_period from new_periods as periods)
+        group by day
+    """
+    con.execute(
+        f"""
+        insert into raw.pending_usage_days
+        select distinct day from (
+            ({sums.format(lines="raw.billing_lines")} except {sums.format(lines="staged_lines")})
+            union all
+            ({sums.format(lines="staged_lines")} except {sums.format(lines="raw.billing_lines")})
+        )
+        """,
+        {"source": source.name},
+    )
+    restated = con.execute(
+        """
+        insert into raw.billing_restatements
+        select
+            $now, old.source_name, old.billing_period, old.line_count, new.line_count, old.billed_amount,
+            new.billed_amount, old.effective_amount, new.effective_amount,
+            'delivered again, written ' || strftime(new.delivered_at, '%Y-%m-%d %H:%M UTC')
+        from raw.billing_periods as old
+        inner join new_periods as new
+            on old.source_name = new.source_name and old.billing_period = new.billing_period
+        where
+            (old.line_count, old.billed_amount, old.effective_amount)
+            is distinct from (new.line_count, new.billed_amount, new.effective_amount)
+        returning billing_period
+        """,
+        {"now": now},
+    ).fetchall()
+    replaced = "source_name = ? and billing_period in (select periods.billing_period from new_periods as periods)"
+    con.execute(f"delete from raw.billing_lines where {replaced}", [source.name])
+    con.execute(f"delete from raw.billing_periods where {replaced}", [source.name])
+    con.execute("insert into raw.billing_lines by name select * exclude (file_path) from staged_lines")
+    con.execute("insert into raw.billing_periods by name select * from new_periods")
+    return sorted(row[0] for row in restated)
+
+
+def _list_bill_files(
+    con: duckdb.DuckDBPyConnection, source: BillingSource, files: list[BillFile], now: datetime
+) -> None:
+    con.execute("delete from raw.billing_files where source_name = ?", [source.name])
+    for file in files:
+        con.execute(
+            "insert into raw.billing_files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                source.name,
+                source.kind,
+                str(file.path),
+                file.size_bytes,
+                file.modified_at,
+                file.digest,
+                file.format_version,
+                list(file.periods),
+                file.line_count,
+                file.rejected_count,
+                file.status,
+                file.problem,
+                now,
+            ],
+        )
+    con.execute(
+        "delete from raw.rejected_records where source = ? and batch_id in "
+        "(select source_name || '/' || billing_period from new_periods)",
+        [source.name],
+    )
+    con.execute(
+        "insert into raw.rejected_records "
+        "select $source, $source || '/' || billing_period, reason, field, min(file_path), null, sum(occurrences), $now "
+        "from staged_rejects group by billing_period, reason, field",
+        {"source": source.name, "now": now},
+    )
+
+
 # --- ledger.yaml ----------------------------------------------------------------------------------------------------
 
 
@@ -960,6 +1126,7 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
             "ledger_usage_routes",
             "ledger_price_sources",
             "ledger_inventory_sources",
+            "ledger_billing_sources",
             "ledger_deployment_pods",
             "ledger_model_names",
             "ledger_tenants",
@@ -967,7 +1134,7 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
             con.execute(f"delete from raw.{table}")
         for index, entry in enumerate(ledger.fleet):
             con.execute(
-                "insert into raw.ledger_deployments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into raw.ledger_deployments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     f"{entry.deployment}#{index}",
                     entry.deployment,
@@ -982,11 +1149,12 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
                     entry.pricing.rate_usd_per_gpu_hour,
                     entry.from_,
                     entry.to,
+                    entry.instances_per_replica,
                 ],
             )
         for commitment in ledger.commitments:
             con.execute(
-                "insert into raw.ledger_commitments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into raw.ledger_commitments values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     commitment.id,
                     commitment.provider,
@@ -1000,7 +1168,14 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
                     commitment.from_,
                     commitment.to,
                     commitment.kind,
+                    commitment.usd_per_hour,
+                    commitment.covers,
+                    commitment.billed_as,
                 ],
+            )
+        for bill in ledger.billing:
+            con.execute(
+                "insert into raw.ledger_billing_sources values (?, ?, ?)", [bill.name, bill.kind, bill.provider]
             )
         for source in ledger.usage:
             for model, deployment in source.routes().items():

@@ -261,6 +261,12 @@ def test_money_is_as_worked_out_by_hand(demo: Path) -> None:
     unused = {row["commitment_id"]: row for row in table(demo / "truth_commitments.csv")}
     assert Decimal(unused["g6e-1y"]["unused_cost_usd"]) == Decimal("28.1376")  # 24 x 1.1724
     assert Decimal(unused["p5-3y"]["unused_gpu_hours"]) == 0
+    bill = {(row["usage_date"], row["instance_type"]): row for row in table(demo / "truth_bill.csv")}
+    assert Decimal(bill["2026-11-03", "p5.48xlarge"]["billed_cost_usd"]) == Decimal(
+        "1891.6152"
+    )  # 24 x (23.7773 + 55.04)
+    # 24 x (3 x 1.1724 + 2 x 1.861), one of the three unused
+    assert Decimal(bill["2026-11-03", "g6e.xlarge"]["billed_cost_usd"]) == Decimal("173.7408")
 
 
 def test_the_log_gives_the_true_gateway_counts(demo: Path) -> None:

@@ -182,6 +182,34 @@ def test_unused_commitment_is_a_line_of_its_own(world: World) -> None:
     assert abs(found - wasted) < CENT / 1000
 
 
+def test_the_bill_is_reconciled_to_the_cent(world: World) -> None:
+    """A forgotten instance, a day that is not billed yet, and everything else at the ledger's own rates."""
+    columns = ("modelled_cost_usd", "billed_cost_usd", "not_yet_billed_usd", "bill_without_fleet_usd",
+               "credits_and_taxes_usd")  # fmt: skip
+    sums = ", ".join(f"sum({column})" for column in columns)
+    found = {
+        (str(day), region, instance_type): amounts
+        for day, region, instance_type, *amounts in world.published(
+            f"select usage_date, region, instance_type, {sums} from fct_bill_reconciliation_daily "
+            "where provider = 'aws' group by all"
+        )
+    }
+    truth = {
+        (row["usage_date"], row["region"], row["instance_type"]): [Decimal(row[column]) for column in columns]
+        for row in world.truth("truth_bill.csv")
+    }
+    assert found == truth
+    assert truth["2026-11-15", "us-west-2", "p5.48xlarge"][3] == Decimal("330.24")  # 6 x 55.04
+    assert world.published(
+        "select sum(abs(rate_difference_usd)), sum(abs(fleet_without_bill_usd)), sum(abs(unused_commitment_usd)), "
+        "sum(abs(rounding_usd)) from fct_bill_reconciliation_daily where provider = 'aws'"
+    ) == [(0, 0, 0, 0)]
+    assert world.published(
+        "select provider, billing_status, rate_basis, count(distinct usage_date) from fct_inference_costs_hourly "
+        "where provider = 'aws' group by all order by 2, 3"
+    ) == [("aws", "not_yet_billed", "list", 1), ("aws", "provisional", "billed", DAYS - 1)]
+
+
 def test_the_injected_price_is_found_named_and_never_used(world: World) -> None:
     event = json.loads((world.data / "demo" / "truth.json").read_text())["events"]["price_anomaly"]
     findings = world.published(f"""

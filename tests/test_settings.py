@@ -97,7 +97,7 @@ def test_term_from_29_february_ends_on_the_28th(tmp_path: Path) -> None:
         (
             "{id: p5-1y,",
             "{id: p5-1y, kind: savings,",
-            "commitments[0].kind: input should be 'reservation', 'savings_plan'",
+            "commitments[0].kind: input should be 'reservation', 'capacity_block', 'savings_plan'",
         ),
         ("{id: p5-1y,", "{id: p5-1y, kind: savings_plan,", "commitments[0]: kind: aws sells compute_savings_plan and"),
         ("term_months: 12", "term_months: 24", "commitments[0].term_months: input should be 12 or 36"),

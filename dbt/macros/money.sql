@@ -55,3 +55,42 @@ more than a double holds exactly, so a plain cast would make fractions of tokens
         as decimal(28, 6)
     )
 {%- endmacro %}
+
+{#-
+The part of an amount that falls between two marks of a whole (seconds of a charge), so that the parts of all marks sum to
+the amount exactly: each is the difference of two running parts in whole units of the last decimal. Marks and whole are
+integers; amounts up to 10^17.
+-#}
+{% macro part_between(amount, from_mark, to_mark, whole, scale=10) -%}
+    {{ return(adapter.dispatch("part_between")(amount, from_mark, to_mark, whole, scale)) }}
+{%- endmacro %}
+
+{% macro duckdb__part_between(amount, from_mark, to_mark, whole, scale) -%}
+    {%- set units = whole_units(amount, scale) -%}
+    {{ amount_of_units(
+        "(" ~ units ~ " * (" ~ to_mark ~ ") // (" ~ whole ~ ") - " ~ units ~ " * (" ~ from_mark ~ ") // (" ~ whole ~ "))", scale
+    ) }}
+{%- endmacro %}
+
+{#- GPU-hours to 6 decimals that an amount buys at a rate per GPU-hour, rounded down: what they cost is never more. -#}
+{% macro affordable_hours(amount, rate) -%}
+    {{ return(adapter.dispatch("affordable_hours")(amount, rate)) }}
+{%- endmacro %}
+
+{% macro duckdb__affordable_hours(amount, rate) -%}
+    {{ amount_of_units(
+        "(" ~ whole_units(amount, 10) ~ " * 10000 // nullif(" ~ whole_units(rate, 8) ~ ", 0))", 6
+    ) }}
+{%- endmacro %}
+
+{#- A decimal as a whole number of its last decimal; and back. Integers divide exactly, decimals become doubles. -#}
+{% macro whole_units(amount, scale) -%}
+    cast(cast({{ amount }} as decimal(27, {{ scale }})) * cast(1{{ "0" * scale }} as decimal(11, 0)) as hugeint)
+{%- endmacro %}
+
+{% macro amount_of_units(units, scale) -%}
+    cast(
+        cast({{ units }} as decimal(28, 0)) * cast(0.{{ "0" * (scale - 1) }}1 as decimal({{ scale }}, {{ scale }}))
+        as decimal({{ 38 if scale == 10 else 18 }}, {{ scale }})
+    )
+{%- endmacro %}

@@ -3,13 +3,19 @@ Instants, hours and spines. Everything is UTC: the profile sets the session's ti
 whatever the session says. What an engine spells its own way is dispatched; models use these names only.
 -#}
 
-{#- Rows of `hour_start_at`, one per hour from first_hour to last_hour inclusive, for each row of `relation`. -#}
-{% macro hour_spine(relation, first_hour, last_hour) -%}
-    {{ return(adapter.dispatch("hour_spine")(relation, first_hour, last_hour)) }}
+{#-
+Rows of `hour_start_at`, one per hour from first_hour to last_hour inclusive, for each row of `relation`, with the columns
+`keep` of it.
+-#}
+{% macro hour_spine(relation, first_hour, last_hour, keep=none) -%}
+    {{ return(adapter.dispatch("hour_spine")(relation, first_hour, last_hour, keep)) }}
 {%- endmacro %}
 
-{% macro duckdb__hour_spine(relation, first_hour, last_hour) -%}
-    select unnest(generate_series({{ first_hour }}, {{ last_hour }}, interval 1 hour)) as hour_start_at
+{% macro duckdb__hour_spine(relation, first_hour, last_hour, keep) -%}
+    select
+        {% if keep %}{{ keep }},
+        {% endif -%}
+        unnest(generate_series({{ first_hour }}, {{ last_hour }}, interval 1 hour)) as hour_start_at
     from {{ relation }}
 {%- endmacro %}
 
@@ -60,6 +66,15 @@ whatever the session says. What an engine spells its own way is dispatched; mode
 
 {% macro duckdb__plus_seconds(instant, seconds) -%}
     make_timestamptz(epoch_us({{ instant }}) + cast(round(({{ seconds }}) * 1000000) as bigint))
+{%- endmacro %}
+
+{#- The first day of the month after the one that holds the day. -#}
+{% macro next_month(day) -%}
+    {{ return(adapter.dispatch("next_month")(day)) }}
+{%- endmacro %}
+
+{% macro duckdb__next_month(day) -%}
+    cast(date_trunc('month', {{ day }}) + interval 1 month as date)
 {%- endmacro %}
 
 {#- The day a number of days later. -#}

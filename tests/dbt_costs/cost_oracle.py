@@ -29,6 +29,8 @@ class World:
     instance_types: dict[tuple[str, str], tuple[str, Decimal, str]] = field(default_factory=dict)
     samples: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
+    bills: list[Row] = field(default_factory=list)  # raw.billing_periods
+    bill_lines: list[Row] = field(default_factory=list)  # raw.billing_lines of kind focus, in USD, by instance_type_raw
 
 
 def rounded(value: Fraction | Decimal | int | None, places: int) -> Decimal | None:
@@ -246,6 +248,8 @@ def hours(world: World) -> list[datetime]:
     paid = [row["valid_from_at"] for row in world.deployments + world.commitments]
     used = [row["usage_date"] for row in world.samples + world.requests]
     used += [hour.date() for _, hour in engine_usage(world)]
+    if not used:
+        used = [world.as_of_date - timedelta(days=399)]
     first = max(hour_of(min(paid)), datetime.combine(min(used), datetime.min.time(), UTC))
     end = datetime.combine(world.as_of_date + timedelta(days=1), datetime.min.time(), UTC)
     return [first + n * HOUR for n in range(int((end - first) / HOUR))]
@@ -300,97 +304,255 @@ def list_rate(world: World, row: Row, *, bought: str, hour: datetime) -> tuple[D
     return rate, carried
 
 
+def term_price(world: World, commitment: Row, hardware_row: Row) -> tuple[Decimal | None, bool]:
+    """The list price per GPU-hour of the commitment's term on some hardware, and whether it was first seen later."""
+    _, gpus, price_key = hardware(world, hardware_row)
+    kind = commitment.get("kind") or "reservation"
+    models = ("reserved", "committed_use") if kind == "reservation" else ("savings_plan",)
+    tier = f"{kind.replace('_', '')}s, {commitment['payment_option'].replace('_', ' ')}"
+    fitting = [
+        price
+        for price in world.prices
+        if price["provider"] == commitment["provider"]
+        and price["price_key"] == price_key
+        and price["region"] in (hardware_row["region"], "global")
+        and price["pricing_model"] in models
+        and price["offer_tier"] != "convertible"
+        and (kind == "reservation" or price["offer_tier"] in ("", tier))
+        and price["term_months"] == commitment["term_months"]
+        and price["payment_option"] in (None, commitment["payment_option"])
+    ]
+    begun = [p for p in fitting if p["valid_from_at"] <= commitment["valid_from_at"]]
+    if not fitting:
+        return None, False
+    chosen = max(begun, key=lambda p: p["valid_from_at"]) if begun else min(fitting, key=lambda p: p["valid_from_at"])
+    rate = chosen["price_usd_per_gpu_hour"]
+    if rate is None:
+        rate = rounded(Fraction(chosen["price_usd_per_instance_hour"]) / Fraction(gpus), 8)
+    return rate, not begun
+
+
 def commitment_rate(world: World, commitment: Row) -> tuple[Decimal | None, str, bool]:
     """USD per GPU-hour, its basis, and whether it is a list price first seen after the term began."""
     gpus = hardware(world, commitment)[1]
+    if commitment.get("kind") == "capacity_block":
+        length = seconds(commitment["valid_from_at"], commitment["valid_to_at"]) / 3600
+        whole = Fraction(commitment["instance_count"]) * Fraction(gpus) * length
+        return rounded(Fraction(commitment["upfront_usd"]) / whole, 8), "contracted", False
     if commitment["rate_usd_per_gpu_hour"] is not None:
         rate = commitment["rate_usd_per_gpu_hour"]
         if commitment["upfront_usd"] is not None:
             whole = Fraction(commitment["instance_count"]) * Fraction(gpus) * commitment["term_months"] * 730
             rate += rounded(Fraction(commitment["upfront_usd"]) / whole, 8)
         return rate, "contracted", False
-    fitting = [
-        price
-        for price in world.prices
-        if price["provider"] == commitment["provider"]
-        and price["price_key"] == hardware(world, commitment)[2]
-        and price["region"] in (commitment["region"], "global")
-        and price["pricing_model"] in ("reserved", "committed_use")
-        and price["offer_tier"] != "convertible"
-        and price["term_months"] == commitment["term_months"]
-        and price["payment_option"] in (None, commitment["payment_option"])
-    ]
-    begun = [p for p in fitting if p["valid_from_at"] <= commitment["valid_from_at"]]
-    if begun:
-        return max(begun, key=lambda p: p["valid_from_at"])["price_usd_per_gpu_hour"], "list", False
-    if fitting:
-        return min(fitting, key=lambda p: p["valid_from_at"])["price_usd_per_gpu_hour"], "list", True
-    return None, "none", False
+    rate, earliest = term_price(world, commitment, commitment)
+    return rate, "none" if rate is None else "list", earliest
+
+
+def cut(amount: Decimal | None, start: int, end: int, whole: int, places: int = 10) -> Decimal:
+    """The part of an amount between two marks of a whole: a difference of two parts that are cut, not rounded."""
+
+    def part(mark: int) -> int:
+        exact = Fraction(amount) * 10**places * mark / whole
+        return int(abs(exact)) * (1 if exact >= 0 else -1)
+
+    return Decimal(part(end) - part(start)) / Decimal(10) ** places
+
+
+def billed_hours(world: World) -> dict[tuple[Any, ...], tuple[Decimal, Decimal]]:
+    """Provider, region, type, category, charge, commitment, hour -> GPU-hours and effective cost of the bill.
+
+    Lines that nothing is known of are left out: no effective cost though listed and covered, or not billed either.
+    """
+    sums: dict[tuple[Any, ...], tuple[Decimal, Decimal]] = defaultdict(lambda: (Decimal(0), Decimal(0)))
+    for line in world.bill_lines:
+        effective = line["effective_amount"]
+        covered = line["commitment_id"] is not None
+        unused = line["commitment_status_raw"] == "Unused"
+        if not unused and not effective and (line["list_amount"] or 0) > 0:
+            if covered or not line["billed_amount"]:
+                continue
+            effective = line["billed_amount"]
+        gpus = world.instance_types.get((line["provider_raw"], line["instance_type_raw"]), (None, None, None))[1]
+        if gpus is None and not unused:
+            continue
+        gpu_hours = rounded(Fraction(line["quantity"] or 0) * Fraction(gpus or 0), 6)
+        start, end = line["charge_from_at"], line["charge_to_at"]
+        whole = int(seconds(start, end))
+        hour = hour_of(start)
+        while hour < end:
+            marks = (max(0, int(seconds(start, hour))), min(whole, int(seconds(start, hour + HOUR))), whole)
+            key = (
+                line["provider_raw"],
+                line["region_raw"],
+                line["instance_type_raw"] or "any",
+                "Committed" if covered else line["pricing_category_raw"],
+                "unused_commitment" if unused else "usage",
+                line["commitment_id"],
+                hour,
+            )
+            held, cost = sums[key]
+            sums[key] = (held + cut(gpu_hours, *marks, 6), cost + cut(effective, *marks))
+            hour += HOUR
+    return sums
+
+
+def billed_until(world: World) -> dict[tuple[str, date], tuple[datetime, bool]]:
+    """Provider and month -> up to when its hours are billed, and whether it is closed (5 days after its end)."""
+    result: dict[tuple[str, date], tuple[datetime, bool]] = {}
+    for bill in world.bills:
+        month = bill["billing_period"]
+        month_end = datetime(month.year + month.month // 12, month.month % 12 + 1, 1, tzinfo=UTC)
+        closed = bill["delivered_at"] >= month_end + timedelta(days=5)
+        lines = [line for line in world.bill_lines if line["billing_period"] == month]
+        for provider in {line["provider_raw"] for line in lines}:
+            reached = max(line["charge_to_at"] for line in lines if line["provider_raw"] == provider)
+            result[provider, month] = (month_end if closed else min(reached, month_end), closed)
+    return result
 
 
 def fleet_parts(world: World) -> tuple[list[Row], list[Row]]:
-    """Entry-hours split by how they are bought, with cost; and commitment-hours with what was left unused."""
-    parts, held = [], []
-    rates = {c["commitment_id"]: commitment_rate(world, c) for c in world.commitments}
+    """Entry-hours split by what pays for them, with cost; and commitment-hours with what was left unused."""
+    parts: list[Row] = []
+    held: list[Row] = []
+    whole_types = [c for c in world.commitments if c.get("usd_per_hour") is None]
+    plans = sorted(
+        (c for c in world.commitments if c.get("usd_per_hour") is not None),
+        key=lambda c: (c["kind"] != "ec2_instance_savings_plan", c["valid_from_at"], c["commitment_id"]),
+    )
+    rates = {c["commitment_id"]: commitment_rate(world, c) for c in whole_types}
+    bill, reached = billed_hours(world), billed_until(world)
     for hour in hours(world):
         left: dict[str, Fraction] = {}
         used: dict[str, Decimal] = defaultdict(Decimal)
-        committed: dict[str, Decimal | None] = {}
-        for commitment in world.commitments:
+        spent: dict[str, Decimal] = defaultdict(Decimal)
+        for commitment in whole_types:
             if active := overlap(commitment, hour):
                 gpus = hardware(world, commitment)[1]
-                total = Fraction(commitment["instance_count"] * active) * Fraction(gpus)
-                left[commitment["commitment_id"]] = total
-                committed[commitment["commitment_id"]] = rounded(total / 3600, 6)
+                left[commitment["commitment_id"]] = Fraction(commitment["instance_count"] * active) * Fraction(gpus)
+        committed = {name: rounded(amount / 3600, 6) for name, amount in left.items()}
+        # 1. Entries that name their commitment.
+        live = []
         for entry in sorted(world.deployments, key=lambda e: int(e["allocation_id"].rpartition("#")[2])):
             active = overlap(entry, hour)
             if not active:
                 continue
-            gpu_model, per_instance, _ = hardware(world, entry)
-            per_replica = entry["gpus_per_replica"] or per_instance
-            gpu_seconds = None if per_replica is None else Fraction(per_replica) * entry["replicas"] * active
-            split: list[tuple[str, Fraction | None, Decimal | None]] = []
+            per_instance = hardware(world, entry)[1]
+            per_replica = entry["gpus_per_replica"]
+            if per_replica is None and per_instance is not None:
+                per_replica = per_instance * (entry.get("instances_per_replica") or 1)
+            whole = None if per_replica is None else Fraction(per_replica) * entry["replicas"] * active
+            state = {"entry": entry, "active": active, "whole": whole, "mark": Fraction(0), "pieces": []}
+            live.append(state)
             if entry["pricing_model"] == "reserved":
-                covered = min(left.get(entry["commitment_id"], Fraction(0)), gpu_seconds)
-                if covered:
-                    left[entry["commitment_id"]] -= covered
-                    used[entry["commitment_id"]] += rounded(covered / 3600, 6)
-                    split.append(("reserved", covered, rounded(covered / 3600, 6)))
-                if covered < gpu_seconds:
-                    rest = rounded(gpu_seconds / 3600, 6) - rounded(covered / 3600, 6)
-                    split.append(("on_demand", gpu_seconds - covered, rest))
-            else:
-                split.append(
-                    (entry["pricing_model"], gpu_seconds, rounded(gpu_seconds / 3600, 6) if gpu_seconds else None)
+                draw(state, "reserved", entry["commitment_id"], left)
+        # 2. Reservations for whatever of their kind is bought on demand, the older first.
+        for state in live:
+            entry = state["entry"]
+            if entry["pricing_model"] == "spot" or state["whole"] is None:
+                continue
+            for commitment in sorted(whole_types, key=lambda c: (c["valid_from_at"], c["commitment_id"])):
+                same = all(commitment[name] == entry[name] for name in ("provider", "region", "instance_type"))
+                if same and commitment.get("applies_to", "matching") == "matching":
+                    draw(state, "reserved", commitment["commitment_id"], left)
+        for state in live:
+            entry = state["entry"]
+            state["rest"] = None
+            if state["whole"] is not None:
+                state["rest"] = rounded(state["whole"] / 3600, 6) - rounded(state["mark"] / 3600, 6)
+            listed = list_rate(world, entry, bought="on_demand", hour=hour)
+            state["listed"] = listed
+            own = entry["rate_usd_per_gpu_hour"] if entry["pricing_model"] == "on_demand" else None
+            state["market"] = own if own is not None else listed[0] if listed else None
+        # 3. Savings plans, one after the other.
+        for plan in plans:
+            promise = cut(plan["usd_per_hour"], 0, overlap(plan, hour), 3600)
+            queue = []
+            for position, state in enumerate(live):
+                entry = state["entry"]
+                fits = (
+                    plan["provider"] == entry["provider"]
+                    and plan["region"] in (None, entry["region"])
+                    and plan["instance_type"]
+                    in (None, entry["instance_type"], entry["instance_type"].partition(".")[0])
                 )
-            on_demand = list_rate(world, entry, bought="on_demand", hour=hour)
-            for bought, _, gpu_hours in split:
+                if not fits or entry["pricing_model"] == "spot" or not state["rest"]:
+                    continue
+                rate, earliest = term_price(world, plan, entry)
+                if rate is None or not overlap(plan, hour):
+                    continue
+                paid = None if not state["market"] else rounded(Fraction(rate) / Fraction(state["market"]), 8)
+                queue.append((paid is None, paid or 0, rate, position, earliest))
+            for _, _, rate, position, earliest in sorted(queue):
+                state = live[position]
+                available = promise - spent[plan["commitment_id"]]
+                if available <= 0:
+                    break
+                taken = state["rest"]
+                is_last = rounded(taken * rate, 10) > available
+                if is_last:
+                    taken = Decimal(int(Fraction(available) / Fraction(rate) * 10**6)) / 10**6
+                if taken:
+                    state["pieces"].append(("savings_plan", plan["commitment_id"], taken, rate, earliest))
+                    state["rest"] -= taken
+                    spent[plan["commitment_id"]] += rounded(taken * rate, 10)
+                if is_last:
+                    break
+        # 4. The open market.
+        for state in live:
+            entry = state["entry"]
+            bought = "spot" if entry["pricing_model"] == "spot" else "on_demand"
+            if state["rest"] is None or state["rest"] > 0:
+                state["pieces"].append((bought, None, state["rest"], None, False))
+            for number, (bought, name, gpu_hours, plan_rate, plan_earliest) in enumerate(state["pieces"]):
                 carried = earliest = False
                 if bought == "reserved":
-                    rate, basis, earliest = rates[entry["commitment_id"]]
+                    rate, basis, earliest = rates[name]
+                    used[name] += gpu_hours
+                elif bought == "savings_plan":
+                    rate, basis, earliest = plan_rate, "list", plan_earliest
                 elif entry["pricing_model"] != "reserved" and entry["rate_usd_per_gpu_hour"] is not None:
                     rate, basis = entry["rate_usd_per_gpu_hour"], "contracted"
                 else:
                     listed = list_rate(world, entry, bought=bought, hour=hour)
                     rate, basis, carried = (listed[0], "list", listed[1]) if listed else (None, "none", False)
+                modelled = rate
+                category = {"reserved": "Committed", "savings_plan": "Committed", "spot": "Dynamic"}.get(
+                    bought, "Standard"
+                )
+                billed = billed_rate(world, bill, entry, category, name, hour)
+                if billed is not None:
+                    rate, basis, carried, earliest = billed, "billed", False, False
+                until, closed = reached.get((entry["provider"], hour.date().replace(day=1)), (None, False))
                 parts.append(
                     {
                         "deployment": entry["deployment"],
-                        "category": {"reserved": "Committed", "spot": "Dynamic"}.get(bought, "Standard"),
+                        "category": category,
                         "bought": bought,
+                        "commitment": name,
                         "hour": hour,
                         "entry": entry,
-                        "gpu_model": gpu_model,
+                        "gpu_model": hardware(world, entry)[0],
                         "gpu_hours": gpu_hours,
-                        "replica_seconds": entry["replicas"] * active,
-                        "is_first": bought == split[0][0],
+                        "replica_seconds": entry["replicas"] * state["active"],
+                        "is_first": number == 0,
                         "cost": None if gpu_hours is None or rate is None else rounded(gpu_hours * rate, 10),
-                        "equivalent": rounded(gpu_hours * on_demand[0], 10)
-                        if gpu_hours is not None and on_demand
+                        "modelled": None
+                        if gpu_hours is None or modelled is None
+                        else rounded(gpu_hours * modelled, 10),
+                        "equivalent": rounded(gpu_hours * state["listed"][0], 10)
+                        if gpu_hours is not None and state["listed"]
                         else None,
                         "basis": basis,
                         "carried": carried,
                         "earliest": earliest,
+                        "billing": "no_bill"
+                        if until is None
+                        else "not_yet_billed"
+                        if hour >= until
+                        else "final"
+                        if closed
+                        else "provisional",
                         "reason": "unknown_gpu_count"
                         if gpu_hours is None
                         else None
@@ -400,21 +562,72 @@ def fleet_parts(world: World) -> tuple[list[Row], list[Row]]:
                 )
         for commitment in world.commitments:
             name = commitment["commitment_id"]
+            if not overlap(commitment, hour):
+                continue
+            row: Row = {"commitment": commitment, "hour": hour, "used": used[name]}
             if name in committed:
                 rate = rates[name][0]
-                unused = committed[name] - used[name]
-                held.append(
-                    {
-                        "commitment": commitment,
-                        "gpu_model": hardware(world, commitment)[0],
-                        "hour": hour,
-                        "committed": committed[name],
-                        "used": used[name],
-                        "unused": unused,
-                        "unused_cost": None if rate is None else rounded(unused * rate, 10),
-                    }
-                )
+                row["committed"] = max(committed[name], used[name])
+                row["unused"] = row["committed"] - used[name]
+                row["gpu_model"] = hardware(world, commitment)[0]
+                row["unused_cost"] = None if rate is None else rounded(row["unused"] * rate, 10)
+                known = [p["modelled"] for p in parts if p["hour"] == hour and p["commitment"] == name]
+                row["used_cost"] = known_sum([Decimal(0), *known]) if rate is not None or not known else None
+            else:
+                taken = [p["gpu_hours"] for p in parts if p["hour"] == hour and p["commitment"] == name]
+                row |= {"committed": None, "unused": None, "gpu_model": "any", "used": sum(taken, Decimal(0))}
+                row["unused_cost"] = cut(commitment["usd_per_hour"], 0, overlap(commitment, hour), 3600) - spent[name]
+                row["used_cost"] = spent[name]
+            row["modelled_unused_cost"] = row["unused_cost"]
+            row["unused_cost"] = billed_unused(bill, reached, commitment, hour, row["unused_cost"])
+            held.append(row)
     return parts, held
+
+
+def draw(state: Row, bought: str, name: str, left: dict[str, Fraction]) -> None:
+    """Takes what a commitment has left for what an entry still needs; GPU-hours as differences of rounded marks."""
+    covered = min(left.get(name, Fraction(0)), state["whole"] - state["mark"])
+    if covered > 0:
+        left[name] -= covered
+        before, state["mark"] = state["mark"], state["mark"] + covered
+        gpu_hours = rounded(state["mark"] / 3600, 6) - rounded(before / 3600, 6)
+        state["pieces"].append((bought, name, gpu_hours, None, False))
+
+
+def billed_rate(
+    world: World,
+    bill: dict[tuple[Any, ...], tuple[Decimal, Decimal]],
+    entry: Row,
+    category: str,
+    name: str,
+    hour: datetime,
+) -> Decimal | None:
+    """Effective cost per GPU-hour by the bill: of the commitment, else of all of the category."""
+    place = (entry["provider"], entry["region"], entry["instance_type"], category, "usage")
+    own = next((c for c in world.commitments if c["commitment_id"] == name), None)
+    wanted = None if own is None else own.get("billed_as") or name
+    found = [amounts for key, amounts in bill.items() if key[:5] == place and key[6] == hour and key[5] == wanted]
+    for amounts in (found if wanted else [], [a for key, a in bill.items() if key[:5] == place and key[6] == hour]):
+        held, cost = sum((a[0] for a in amounts), Decimal(0)), sum((a[1] for a in amounts), Decimal(0))
+        if held > 0 and cost >= 0:
+            return rounded(Fraction(cost) / Fraction(held), 8)
+    return None
+
+
+def billed_unused(
+    bill: dict[tuple[Any, ...], tuple[Decimal, Decimal]],
+    reached: dict[tuple[str, date], tuple[datetime, bool]],
+    commitment: Row,
+    hour: datetime,
+    modelled: Decimal | None,
+) -> Decimal | None:
+    """What the bill says was unused, in hours that it has reached of months in which it names the commitment."""
+    name, month = commitment.get("billed_as") or commitment["commitment_id"], hour.date().replace(day=1)
+    until, _ = reached.get((commitment["provider"], month), (None, False))
+    of_it = [key for key in bill if key[0] == commitment["provider"] and key[5] == name]
+    if until is None or hour >= until or not any(key[6].date().replace(day=1) == month for key in of_it):
+        return modelled
+    return sum((bill[key][1] for key in of_it if key[4] == "unused_commitment" and key[6] == hour), Decimal(0))
 
 
 def total(values: Iterable[Any]) -> Any:
@@ -473,7 +686,7 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
                 "model": own[0]["entry"]["model"],
                 "provider": own[0]["entry"]["provider"],
                 "gpu_model": own[0]["gpu_model"],
-                "pricing_model": own[0]["bought"],
+                "pricing_model": min(p["bought"] for p in own),
                 "gpu_hours": total(p["gpu_hours"] for p in own),
                 "cost_usd": cost,
                 "active_cost_usd": active,
@@ -491,6 +704,7 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
                 "prefill_seconds": tokens["prefill"],
                 "decode_seconds": tokens["decode"],
                 "usage_basis": used["basis"] if used else None,
+                "billing_status": own[0]["billing"],
                 "rate_basis": bases.pop() if len(bases) == 1 else "mixed",
                 "is_price_carried_forward": any(p["carried"] for p in own),
                 "is_rate_earliest_known": any(p["earliest"] for p in own),
@@ -593,8 +807,10 @@ def purchase_mix_daily(world: World) -> dict[tuple[Any, ...], Row]:
         rows, commitments = used[key], held[key]
         same = [k for k in keys if k[:3] == key[:3]]
         all_hours = sum(known_sum(r["gpu_hours"] for r in used[k]) or 0 for k in same)
-        committed = sum(c["committed"] for k in same for c in held[k])
+        committed = sum(c["committed"] or 0 for k in same for c in held[k])
         drawn = sum(c["used"] for k in same for c in held[k])
+        promised = sum(c["used_cost"] + c["modelled_unused_cost"] for c in commitments if c["committed"] is None)
+        covered = sum(known_sum(r["gpu_hours"] for r in used[k]) or 0 for k in same if k[3] == "Committed")
         cost = total(r["cost_usd"] for r in rows)
         equivalent = total(r["on_demand_equivalent_cost_usd"] for r in rows)
         unused = total(c["unused_cost"] for c in commitments)
@@ -602,10 +818,16 @@ def purchase_mix_daily(world: World) -> dict[tuple[Any, ...], Row]:
             "gpu_hours": known_sum(r["gpu_hours"] for r in rows) if rows else 0,
             "effective_cost_usd": known_sum(r["cost_usd"] for r in rows) if rows else 0,
             "on_demand_equivalent_cost_usd": known_sum(r["on_demand_equivalent_cost_usd"] for r in rows) if rows else 0,
-            "unused_commitment_gpu_hours": sum(c["unused"] for c in commitments),
+            "unused_commitment_gpu_hours": total(c["unused"] for c in commitments),
             "unused_commitment_cost_usd": unused,
             "savings_usd": None if None in (cost, equivalent, unused) else equivalent - cost - unused,
-            "coverage_ratio": rounded(Fraction(drawn) / Fraction(all_hours), 8) if all_hours else None,
-            "commitment_utilization_ratio": rounded(Fraction(drawn) / Fraction(committed), 8) if committed else None,
+            "coverage_ratio": rounded(Fraction(covered) / Fraction(all_hours), 8) if all_hours else None,
+            "commitment_utilization_ratio": rounded(
+                Fraction(sum(c["used_cost"] for c in commitments)) / Fraction(promised), 8
+            )
+            if promised
+            else rounded(Fraction(drawn) / Fraction(committed), 8)
+            if committed
+            else None,
         }
     return result

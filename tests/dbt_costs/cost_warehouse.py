@@ -24,9 +24,12 @@ SELECTED = (
     "engine_metric_prefixes",
     "usage_rate_bounds",
     "stg_prices__sources",
+    "billing_provider_names",
     "path:models/staging/ledger",
     "path:models/staging/usage",
+    "path:models/staging/billing",
     "path:models/intermediate/usage",
+    "path:models/intermediate/billing",
     "path:models/intermediate/fleet",
     "path:models/marts/costs",
     "path:models/marts/usage",
@@ -42,6 +45,9 @@ PRICE_BOOK = """
         recurring_usd_per_instance_hour decimal(18, 8), valid_from_at timestamptz, valid_to_at timestamptz,
         first_seen_at timestamptz, last_seen_at timestamptz, fetched_at timestamptz, snapshot_id varchar,
         source_url varchar, source_rank integer default 1
+    );
+    create table if not exists intermediate.int_exchange_rates (
+        currency varchar, rate_date date, usd_per_unit decimal(18, 10), valid_until_date date
     )
 """
 

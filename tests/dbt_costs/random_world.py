@@ -84,6 +84,78 @@ def commitment(name: str, provider: str, instance: str, start: str, end: str, **
     } | other
 
 
+def plan(name: str, provider: str, usd_per_hour: str, start: str, **other: Any) -> Row:
+    """A savings plan of so much an hour for a year: of one family where it names one, else of any."""
+    begins = at(start)
+    return {
+        "commitment_id": name,
+        "provider": provider,
+        "region": None,
+        "instance_type": None,
+        "instance_count": None,
+        "term_months": 12,
+        "payment_option": "no_upfront",
+        "rate_usd_per_gpu_hour": None,
+        "upfront_usd": None,
+        "valid_from_at": begins,
+        "valid_to_at": begins.replace(year=begins.year + 1),
+        "kind": "ec2_instance_savings_plan" if "instance_type" in other else "compute_savings_plan",
+        "usd_per_hour": Decimal(usd_per_hour),
+    } | other
+
+
+def bill_line(start: str | datetime, instance: str | None, hours: str, effective: str, **other: Any) -> Row:
+    """A line of an AWS bill in FOCUS columns: so many instance-hours of an hour, on demand unless stated."""
+    begins = at(start) if isinstance(start, str) else start
+    return {
+        "source_name": "aws-bill",
+        "kind": "focus",
+        "billing_period": begins.date().replace(day=1),
+        "charge_type_raw": "Usage",
+        "has_invoice": False,
+        "provider_raw": "aws",
+        "region_raw": "us-east-1",
+        "charge_from_at": begins,
+        "charge_to_at": begins + H,
+        "instance_type_raw": instance,
+        "pricing_category_raw": "Standard",
+        "commitment_id": None,
+        "commitment_status_raw": None,
+        "quantity": Decimal(hours),
+        "quantity_unit_raw": "Hours",
+        "currency": "USD",
+        "billed_amount": Decimal(effective),
+        "effective_amount": Decimal(effective),
+        "list_amount": Decimal(effective),
+        "contracted_amount": Decimal(effective),
+    } | other
+
+
+def aws_bill(rng: random.Random) -> list[Row]:
+    """October as billed on the 3rd: prices of its own, a day's charge, zeros, unused commitment."""
+    lines: list[Row] = []
+    covered = {"commitment_id": "arn:ri/p5", "commitment_status_raw": "Used", "billed_amount": Decimal(0)}
+    for hour in range(52):
+        start = at("2026-10-01T00:00") + hour * H
+        if hour % 7:
+            lines.append(bill_line(start, "p5.48xlarge", "2", f"{rng.randrange(90, 120)}.{hour:04d}1"))
+        lines.append(bill_line(start, "p5.48xlarge", "0.75", f"2{hour % 10}.123456", **covered))
+        lines.append(bill_line(start, "p5.48xlarge", "0.25", "9.99", pricing_category_raw="Dynamic"))
+        if hour % 5 == 0:
+            lines.append(
+                bill_line(start, None, "0", f"0.{hour:02d}5", commitment_id="plan-any", commitment_status_raw="Unused")
+            )
+    day = {"charge_to_at": at("2026-10-02T00:00")}
+    lines.append(
+        bill_line("2026-10-01T00:00", "g6.xlarge", "24", "13.3333333333", pricing_category_raw="Dynamic", **day)
+    )
+    # The effective cost is not stated: billed cost stands in on demand; of what is covered nothing is known.
+    zero = {"effective_amount": Decimal(0), "list_amount": Decimal("55.04")}
+    lines.append(bill_line("2026-10-02T21:00", "p5.48xlarge", "1", "50.5", **zero))
+    lines.append(bill_line("2026-10-02T22:00", "p5.48xlarge", "1", "0", **zero | {"commitment_id": "arn:ri/p5"}))
+    return lines
+
+
 def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decimal, str]]) -> World:
     """The world of `seed`: 2026-10-01 to 2026-10-04, eight deployments."""
     rng = random.Random(seed)
@@ -103,6 +175,7 @@ def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decim
         entry(9, "mystery", SMALL, "corp", "rack-17"),
         entry(10, "owned", SMALL, "corp", "rack-18", gpus_per_replica=Decimal(4), rate_usd_per_gpu_hour=Decimal("0.9")),
         entry(11, "silent", QWEN, "aws", "g6.xlarge", pricing_model="spot"),
+        entry(13, "bare", QWEN, "aws", "g6.2xlarge"),
         entry(12, "term", QWEN, "aws", "g6.xlarge", pricing_model="reserved", commitment_id="g6-old"),
     ]
     world.commitments = [
@@ -118,7 +191,24 @@ def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decim
             upfront_usd=Decimal("333333.33"),
         ),
         commitment("g6-old", "aws", "g6.xlarge", "2025-10-03T10:30", "2026-10-03T10:30"),
+        # Overlaps p5-1y, and begins inside an hour: entries that name no commitment draw on what both have left.
+        commitment("p5-second", "aws", "p5.48xlarge", "2026-10-02T09:20", "2027-10-02T09:20"),
+        plan("plan-p5", "aws", "14.5", "2026-10-01T18:15", region="us-east-1", instance_type="p5"),
+        plan("plan-any", "aws", "9.87654321", "2026-09-15T00:00"),
         commitment("nowhere", "aws", "g6.xlarge", "2026-10-02T12:00", "2029-10-02T12:00", term_months=36),
+    ]
+    next(c for c in world.commitments if c["commitment_id"] == "p5-1y")["billed_as"] = "arn:ri/p5"
+    world.bill_lines = aws_bill(rng)
+    world.bills = [
+        {
+            "source_name": "aws-bill",
+            "billing_period": date(2026, 10, 1),
+            "format_version": "FOCUS 1.0",
+            "line_count": len(world.bill_lines),
+            "delivery_digest": "d",
+            "delivered_at": at("2026-10-03T05:00"),
+            "loaded_at": at("2026-10-03T05:00"),
+        }
     ]
     world.price_sources = [
         {"source": name, "is_enabled": True, "stale_after_hours": 48} for name in ("aws", "azure", "oci", "runpod")
@@ -196,6 +286,42 @@ def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decim
             term_months=12,
             payment_option="no_upfront",
             offer_tier="standard",
+            **east,
+        ),
+        price(
+            "aws",
+            "p5.48xlarge",
+            "savings_plan",
+            "8",
+            "41.44",
+            "2026-01-01T00:00",
+            term_months=12,
+            payment_option="no_upfront",
+            offer_tier="ec2instancesavingsplans, no upfront",
+            **east,
+        ),
+        price(
+            "aws",
+            "p5.48xlarge",
+            "savings_plan",
+            "8",
+            "44.0000008",
+            "2026-01-01T00:00",
+            term_months=12,
+            payment_option="no_upfront",
+            offer_tier="computesavingsplans, no upfront",
+            **east,
+        ),
+        price(
+            "aws",
+            "g6.xlarge",
+            "savings_plan",
+            "1",
+            "0.611",
+            "2026-01-01T00:00",
+            term_months=12,
+            payment_option="no_upfront",
+            offer_tier="computesavingsplans, no upfront",
             **east,
         ),
         price("aws", "g6.xlarge", "on_demand", "1", "0.8048", "2026-10-03T14:20", **east),

@@ -46,6 +46,11 @@ def new_warehouse(path: Path, target_dir: Path, world: World) -> CostWarehouse:
     warehouse.replace("raw.ledger_commitments", world.commitments)
     warehouse.replace("raw.ledger_usage_routes", world.routes)
     warehouse.replace("raw.ledger_price_sources", world.price_sources)
+    if world.bills:
+        names = {bill["source_name"] for bill in world.bills}
+        warehouse.replace("raw.ledger_billing_sources", [{"source_name": name, "kind": "focus"} for name in names])
+        warehouse.replace("raw.billing_periods", world.bills)
+        warehouse.replace("raw.billing_lines", world.bill_lines)
     warehouse.replace("intermediate.int_gpu_price_intervals", world.prices)
     return warehouse
 
@@ -124,11 +129,14 @@ def test_the_world_contains_its_traps(world: World, built: CostWarehouse) -> Non
         "unknown_gpu_count",
         "no_spot_price",
         "no_on_demand_price",
+        "no_reserved_price",
     }
-    assert {row["rate_basis"] for row in rows} == {"contracted", "list", "none", "mixed"}
+    assert {row["rate_basis"] for row in rows} == {"billed", "contracted", "list", "none", "mixed"}
     assert {row["usage_basis"] for row in rows} == {"engine_counters", "gateway_requests", None}
     assert {row["is_price_carried_forward"] for row in rows} == {True, False}
     assert {row["is_rate_earliest_known"] for row in rows} == {True, False}
+    assert {row["billing_status"] for row in rows} == {"provisional", "not_yet_billed", "no_bill"}
+    assert {row["pricing_model"] for row in rows} == {"on_demand", "spot", "reserved", "savings_plan"}
 
 
 def assert_usage_is_the_oracles(warehouse: CostWarehouse, world: World) -> None:
@@ -175,6 +183,8 @@ def test_commitments_by_hour_are_the_oracles(world: World, built: CostWarehouse)
             "committed_gpu_hours": row["committed"],
             "used_gpu_hours": row["used"],
             "unused_gpu_hours": row["unused"],
+            "used_cost_usd": row["used_cost"],
+            "modelled_unused_cost_usd": row["modelled_unused_cost"],
             "unused_cost_usd": row["unused_cost"],
         }
         for row in fleet_parts(world)[1]

@@ -16,6 +16,7 @@ LEDGER_TABLES = (
     "ledger_usage_routes",
     "ledger_price_sources",
     "ledger_inventory_sources",
+    "ledger_billing_sources",
     "ledger_deployment_pods",
     "ledger_model_names",
     "ledger_tenants",
@@ -42,6 +43,7 @@ def raw_ledger(context: dg.AssetExecutionContext):
         "ledger_usage_routes": sum(len(source.routes()) for source in settings.ledger.usage),
         "ledger_price_sources": len(settings.ledger.prices.sources) + len(also_listed),
         "ledger_inventory_sources": len(settings.ledger.inventory),
+        "ledger_billing_sources": len(settings.ledger.billing),
         "ledger_deployment_pods": sum(
             max(len(entry.pods.labels), 1) for entry in settings.ledger.fleet if entry.pods is not None
         ),
@@ -66,7 +68,14 @@ class RunConfig(dg.Config):
     owners=["team:platform"],
     deps=[
         ["raw", table]
-        for table in (*LEDGER_TABLES, "price_records", "metric_samples", "requests", "inventory_snapshots")
+        for table in (
+            *LEDGER_TABLES,
+            "price_records",
+            "metric_samples",
+            "requests",
+            "inventory_snapshots",
+            "billing_lines",
+        )
     ],
 )
 def raw__ledger_run(context: dg.AssetExecutionContext, config: RunConfig):

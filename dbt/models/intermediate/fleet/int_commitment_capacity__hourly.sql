@@ -1,6 +1,7 @@
 with commitments as (
 
     select * from {{ ref("int_commitments__rated") }}
+    where usd_per_hour is null
 
 ),
 

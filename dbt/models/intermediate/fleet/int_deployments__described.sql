@@ -32,6 +32,7 @@ entries as (
         max(deployments.region) as region,
         max(deployments.instance_type) as instance_type,
         max(deployments.gpus_per_replica) as stated_gpus_per_replica,
+        max(deployments.instances_per_replica) as instances_per_replica,
         count(*) as allocation_count,
         min(deployments.valid_from_at) as first_valid_from_at,
         max(deployments.valid_to_at) as last_stated_valid_to_at,
@@ -71,8 +72,12 @@ final as (
         entries.region,
         entries.instance_type,
         coalesce(instance_types.gpu_model, 'unknown') as gpu_model,
-        cast(coalesce(entries.stated_gpus_per_replica, instance_types.gpu_count) as decimal(18, 6))
-            as gpus_per_replica,
+        cast(
+            coalesce(
+                entries.stated_gpus_per_replica, entries.instances_per_replica * instance_types.gpu_count
+            )
+            as decimal(18, 6)
+        ) as gpus_per_replica,
         entries.allocation_count,
         cast(entries.current_replicas as bigint) as current_replicas,
         entries.first_valid_from_at,

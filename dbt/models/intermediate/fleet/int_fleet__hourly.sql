@@ -27,7 +27,6 @@ held as (
 
     select
         deployments.allocation_id,
-        deployments.allocation_position,
         deployments.deployment,
         deployments.model,
         deployments.provider,
@@ -36,8 +35,13 @@ held as (
         coalesce(instance_types.price_key, deployments.instance_type) as price_key,
         coalesce(instance_types.gpu_model, 'unknown') as gpu_model,
         instance_types.gpu_count as gpus_per_instance,
+        deployments.allocation_position,
         deployments.replicas,
-        deployments.replicas * coalesce(deployments.gpus_per_replica, instance_types.gpu_count) as gpus,
+        deployments.instances_per_replica,
+        -- Of a replica that spans several instances (parallel over nodes) all are paid for.
+        deployments.replicas * coalesce(
+            deployments.gpus_per_replica, deployments.instances_per_replica * instance_types.gpu_count
+        ) as gpus,
         deployments.pricing_model,
         deployments.commitment_id,
         deployments.rate_usd_per_gpu_hour as contracted_rate_usd_per_gpu_hour,
@@ -65,7 +69,8 @@ measured as (
         {{ gpu_hours("gpus * active_seconds") }} as gpu_hours,
         -- What a commitment is drawn by: GPU-seconds, or instance-seconds where the number of GPUs is
         -- unknown.
-        cast(coalesce(gpus, replicas) * active_seconds as decimal(28, 6)) as unit_seconds
+        cast(coalesce(gpus, replicas * instances_per_replica) * active_seconds as decimal(28, 6))
+            as unit_seconds
     from held
     where active_seconds > 0
 
@@ -108,6 +113,7 @@ final as (
 
     select
         allocation_id,
+        allocation_position,
         deployment,
         model,
         provider,

@@ -69,7 +69,8 @@ category_hours as (
         max(region) as region,
         max(instance_type) as instance_type,
         max(gpu_model) as gpu_model,
-        max(pricing_model) as pricing_model,
+        -- Where reservations and savings plans pay together: reserved.
+        min(pricing_model) as pricing_model,
         cast(sum(gpu_hours) as decimal(18, 6)) as gpu_hours,
         cast(sum(coalesce(gpu_hours, unit_seconds)) as decimal(28, 6)) as token_weight,
         case when count(*) = count(cost_usd) then cast(sum(cost_usd) as decimal(38, 10)) end as cost_usd,
@@ -81,6 +82,7 @@ category_hours as (
         max(case when is_price_carried_forward then 1 else 0 end) = 1 as is_price_carried_forward,
         max(case when is_rate_earliest_known then 1 else 0 end) = 1 as is_rate_earliest_known,
         max(price_age_hours) as price_age_hours,
+        max(billing_status) as billing_status,
         min(null_reason) as cost_null_reason
     from fleet_costs
     group by deployment, pricing_category, hour_start_at
@@ -165,6 +167,7 @@ final as (
         is_rate_earliest_known,
         is_price_carried_forward,
         price_age_hours,
+        billing_status,
         coalesce(cost_null_reason, case when usage_basis is null then 'no_usage_reported' end) as null_reason
     from allocated
 

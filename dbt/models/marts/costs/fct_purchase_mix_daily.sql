@@ -38,6 +38,8 @@ commitments_daily as (
         sum(committed_gpu_hours) as committed_gpu_hours,
         sum(used_gpu_hours) as used_gpu_hours,
         sum(unused_gpu_hours) as unused_gpu_hours,
+        sum(used_cost_usd) as used_cost_usd,
+        sum(used_cost_usd + modelled_unused_cost_usd) as committed_cost_usd,
         case when count(*) = count(unused_cost_usd) then sum(unused_cost_usd) end as unused_cost_usd,
         min(null_reason) as null_reason
     from commitments
@@ -89,6 +91,8 @@ joined as (
             as unused_commitment_gpu_hours,
         commitments_daily.committed_gpu_hours,
         commitments_daily.used_gpu_hours,
+        commitments_daily.used_cost_usd,
+        commitments_daily.committed_cost_usd,
         coalesce(fleet_daily.null_reason, commitments_daily.null_reason) as price_null_reason
     from keys
     left join fleet_daily
@@ -114,6 +118,9 @@ compared as (
         sum(committed_gpu_hours) over (partition by usage_date, provider, gpu_model)
             as all_committed_gpu_hours,
         sum(used_gpu_hours) over (partition by usage_date, provider, gpu_model) as all_used_gpu_hours,
+        sum(case when pricing_category = 'Committed' then gpu_hours else 0 end) over (
+            partition by usage_date, provider, gpu_model
+        ) as all_covered_gpu_hours,
         {{ share_of("1", "gpu_hours", "usage_date, provider, gpu_model", "pricing_category", 8) }}
             as share_ratio
     from joined
@@ -141,9 +148,11 @@ final as (
                     then on_demand_equivalent_cost_usd - effective_cost_usd - unused_commitment_cost_usd
             end as decimal(38, 10)
         ) as savings_usd,
-        {{ share_ratio("coalesce(all_used_gpu_hours, 0)", "all_gpu_hours") }} as coverage_ratio,
-        {{ share_ratio("all_used_gpu_hours", "all_committed_gpu_hours") }}
-            as commitment_utilization_ratio,
+        {{ share_ratio("coalesce(all_covered_gpu_hours, 0)", "all_gpu_hours") }} as coverage_ratio,
+        case
+            when gpu_model = 'any' then {{ share_ratio("used_cost_usd", "committed_cost_usd") }}
+            else {{ share_ratio("all_used_gpu_hours", "all_committed_gpu_hours") }}
+        end as commitment_utilization_ratio,
         is_fully_priced,
         case
             when not is_fully_priced then price_null_reason

@@ -17,6 +17,9 @@ final as (
         payment_option,
         rate_usd_per_gpu_hour,
         upfront_usd,
+        usd_per_hour,
+        coalesce(applies_to, 'matching') as applies_to,
+        billed_as,
         valid_from_at,
         valid_to_at
     from source

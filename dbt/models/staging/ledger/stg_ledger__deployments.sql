@@ -19,6 +19,7 @@ final as (
         region,
         instance_type,
         replicas,
+        coalesce(instances_per_replica, 1) as instances_per_replica,
         gpus_per_replica,
 
         -- how it is bought
