@@ -187,8 +187,8 @@ def resolve_(
     _say(config, data_dir, incident, lambda one: resolve(one, reason=reason, now=now), "resolved", _who(by), reason)
 
 
-@alerts_app.command()
-def test(
+@alerts_app.command("test")
+def try_channels(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     simulate_days: Annotated[

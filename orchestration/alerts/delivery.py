@@ -1,10 +1,11 @@
 """Empties the outbox: at least once, within a bounded time, by one process at a time.
 
-A message is sent, then its receipt is kept. A process killed between the two sends it again, with the same key in it: at
-most one more copy per kill. The lock is the kernel's and ends with its process, so nothing waits for a dead one.
+A message is sent, then its receipt is kept. A process killed between the two sends it again, with the same key in it:
+at most one more copy per kill. The lock is the kernel's and ends with its process, so nothing waits for a dead one.
 """
 
 import fcntl
+import io
 import json
 import queue
 import subprocess
@@ -129,8 +130,7 @@ def send(
                 "url": url,
                 "messages": [{name: getattr(one, name) for name in Message.__slots__} for one in messages],
             }
-            assert process.stdin is not None
-            with process.stdin as stream:
+            with process.stdin or io.StringIO() as stream:
                 json.dump(order, stream)
             for message in messages:
                 try:
@@ -220,7 +220,7 @@ def _tell_of_dead(ledger: AlertLedger, channels: Sequence[Channel], policy: Poli
             rule_id="channel_dead",
             subject=one.name,
             headline=f"Alert channel {one.name} does not answer: {one.problem}",
-            explanation=f"{one.failures} attempts in a row failed. Its messages wait for a week and are sent when it is back.",
+            explanation=f"{one.failures} attempts in a row failed. Its messages wait for a week, for it to come back.",
             blocked_hours=Decimal(int((now - one.failing_since).total_seconds())) / 3600,
             first_seen_at=one.failing_since,
             last_seen_at=now,

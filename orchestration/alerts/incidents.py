@@ -1,8 +1,8 @@
 """Findings become incidents: same fingerprint, same incident; one parent per cause; told only when something is new.
 
-Pure: no clock, no file, no database. `evaluate` takes what was known, what a day found and the time, and returns what is
-known now and what has to be told. Detection is never filtered here: every finding becomes part of an incident, and only
-*telling* is a question of severity, cool-down, mutes and parents.
+Pure: no clock, no file, no database. `evaluate` takes what was known, what a day found and the time, and returns what
+is known now and what has to be told. Detection is never filtered here: every finding becomes part of an incident, and
+only *telling* is a question of severity, cool-down, mutes and parents.
 """
 
 import hashlib
@@ -237,14 +237,17 @@ def evaluate(
         same = found.get(finding.fingerprint)
         found[finding.fingerprint] = finding if same is None else _merged(same, finding)
     # A clock that once ran ahead must not keep every later day from counting.
-    last = max((min(one.checked_date, today) for one in known.values() if one.scope == scope), default=day)
+    latest = max(day, today)
+    last = max(
+        (one.checked_date for one in known.values() if one.scope == scope and one.checked_date <= latest), default=day
+    )
     if day < last:
         return Evaluation(incidents, ())
     for fingerprint, finding in found.items():
         incidents[fingerprint] = _seen(incidents.get(fingerprint), finding, scope, day, now, expected)
     for fingerprint, incident in known.items():
         if incident.scope == scope and fingerprint not in found:
-            incidents[fingerprint] = _missed(incident, day, today, now)
+            incidents[fingerprint] = _missed(incident, day, latest, now)
     incidents = {fingerprint: _mute_over(incident, now) for fingerprint, incident in incidents.items()}
     incidents = _grouped(incidents, policy)
     notices = []
@@ -381,8 +384,8 @@ def _seen(
     return replace(incident, finding=finding, normal_days=0, checked_date=day)
 
 
-def _missed(incident: Incident, day: date, today: date, now: datetime) -> Incident:
-    if day <= min(incident.checked_date, today):
+def _missed(incident: Incident, day: date, latest: date, now: datetime) -> Incident:
+    if day <= incident.checked_date <= latest:
         return incident  # this day was looked at before
     incident = replace(incident, normal_days=incident.normal_days + 1, checked_date=day)
     if incident.is_open and incident.normal_days >= NORMAL_DAYS_TO_RESOLVE:
@@ -398,7 +401,7 @@ def _mute_over(incident: Incident, now: datetime) -> Incident:
 
 
 def _grouped(incidents: Mapping[str, Incident], policy: Policy) -> dict[str, Incident]:
-    """Parents, children and severities. What is not there keeps what it had."""
+    """Parents, children and severities of what is there."""
     present = [incident for incident in incidents.values() if incident.is_present]
     faults = {one.finding.feed: one for one in present if one.finding.is_feed_fault and one.finding.feed}
     clusters: defaultdict[str, list[Incident]] = defaultdict(list)
@@ -427,11 +430,16 @@ def _grouped(incidents: Mapping[str, Incident], policy: Policy) -> dict[str, Inc
                 severity=severity_of(one.finding, policy),
                 group_impact_usd_per_day=one.finding.impact_usd_per_day,
             )
+    for incident in incidents.values():
+        if not incident.is_present:  # leads nobody; stays with whom it was under, if that still leads
+            leader = result.get(incident.parent)
+            parent = incident.parent if leader is not None and not leader.parent and leader.is_open else ""
+            result[incident.fingerprint] = replace(result[incident.fingerprint], parent=parent, children=())
     return result
 
 
 def _fitness_as_parent(incident: Incident) -> tuple[bool, bool, Severity, Decimal, float, str]:
-    """The broken input first; then who told for the group before, so that the parent does not change from day to day."""
+    """The broken input first; then who told for the group before, so that a parent stays one from day to day."""
     return (
         incident.finding.is_feed_fault,
         incident.told_severity is not None and not incident.parent,

@@ -1,7 +1,7 @@
 """`data/alerts/alerts.sqlite3`: incidents, what people said about them, and the outbox.
 
-The warehouse is a cache that may be deleted; an acknowledgement, a mute or a receipt exists nowhere else. So they have a
-file of their own, in SQLite: it comes with Python, several processes may use it at once (the run, Dagster's sensors,
+The warehouse is a cache that may be deleted; an acknowledgement, a mute or a receipt exists nowhere else. So they have
+a file of their own, in SQLite: it comes with Python, several processes may use it at once (the run, Dagster's sensors,
 `inference-ledger alerts`), and a killed process leaves it as it was before its transaction. Incidents and the messages
 about them are one transaction: nothing is found without being told, or told without being known.
 
@@ -39,6 +39,8 @@ BUSY_SECONDS = 30
 KEPT_UNDELIVERED = timedelta(days=7)
 KEPT_HEARTBEAT = timedelta(days=1)
 
+# SQLite's defaults, a rollback journal and a flush at each commit, are those of a file that must not be lost.
+_NOT_DURABLE = "pragma synchronous = off; pragma journal_mode = memory;"
 _SCHEMA = """
 create table if not exists incidents (fingerprint text primary key, document text not null) strict;
 create table if not exists journal (
@@ -276,8 +278,8 @@ class AlertLedger:
     ) -> list[OutboxRow]:
         """Messages of these channels whose time has come, oldest first, the severest before the others.
 
-        A next attempt further away than `longest_wait` was set by a clock that ran ahead. With `again` those that failed
-        just now are due as well.
+        A next attempt further away than `longest_wait` was set by a clock that ran ahead. With `again` those that
+        failed just now are due as well.
         """
         names = list(channels)
         with self._transaction() as con:
@@ -285,7 +287,8 @@ class AlertLedger:
             rows = con.execute(
                 "select message_key, channel, fingerprint, severity, title, body, attempts from outbox "
                 f"where delivered_at is null and channel in ({', '.join('?' * len(names))}) "
-                "and due_at <= ? and (? or next_attempt_at <= ? or next_attempt_at > ?) order by created_at, message_key",
+                "and due_at <= ? and (? or next_attempt_at <= ? or next_attempt_at > ?) "
+                "order by created_at, message_key",
                 [*names, _text(now), again, _text(now), _text(now + longest_wait)],
             ).fetchall()
         found = [OutboxRow(row[0], row[1], row[2], Severity.of(row[3]), *row[4:]) for row in rows]
@@ -353,13 +356,14 @@ class AlertLedger:
     def _connect(self) -> sqlite3.Connection:
         con = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            # The rollback journal (SQLite's default) keeps everything in one file that can be copied.
-            con.executescript(f"pragma synchronous = {'full' if self._is_durable else 'off'};" + _SCHEMA)
-            if (found := con.execute("pragma quick_check(1)").fetchone()[0]) != "ok":
-                raise sqlite3.DatabaseError(str(found))
+            con.executescript(("" if self._is_durable else _NOT_DURABLE) + _SCHEMA)
+            found = con.execute("pragma quick_check(1)").fetchone()[0]
         except BaseException:
             con.close()
             raise
+        if found != "ok":
+            con.close()
+            raise sqlite3.DatabaseError(str(found))
         return con
 
 
@@ -485,14 +489,14 @@ def _encoded(value: object) -> object:
 
 
 def _decoded(kind: Any, value: Any) -> Any:
-    """The dataclass, enum, instant or Decimal that `_encoded` wrote. Fields that a newer version added keep defaults."""
+    """What `_encoded` wrote, as the type that it was. Fields that a newer version added keep their defaults."""
     if get_origin(kind) in (Union, UnionType):
         return None if value is None else _decoded(next(one for one in get_args(kind) if one is not NoneType), value)
     if dataclasses.is_dataclass(kind):
-        hints = _hints(kind)
-        names = [field.name for field in dataclasses.fields(kind)]
         make: Any = kind
-        return make(**{name: _decoded(hints[name], value[name]) for name in names if name in value})
+        hints = _hints(make)
+        names = [field.name for field in dataclasses.fields(make) if field.name in value]
+        return make(**{name: _decoded(hints[name], value[name]) for name in names})
     if get_origin(kind) is tuple:
         return tuple(value)
     if kind is datetime:

@@ -1,8 +1,8 @@
 """Sends the messages of one channel through apprise. A program of its own, run by `delivery.py`.
 
 A process, because it can be ended when a service hangs, and because whatever apprise or a library below it logs (an
-address is a secret, and some log it) goes nowhere. Reads one JSON document from standard input: `url`, and `messages` of
-`key`, `incident`, `severity`, `title`, `body`. Writes a line per message: `key` and `problem`, null when it was accepted.
+address is a secret, and some log it) goes nowhere. Reads one JSON document from standard input: `url`, and `messages`
+of `key`, `incident`, `severity`, `title`, `body`. Writes a line per message: `key` and `problem`, null when accepted.
 """
 
 import json

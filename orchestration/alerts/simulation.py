@@ -1,7 +1,8 @@
-"""Quiet days: how much a fleet with nothing wrong is told. The noise takes the real way.
+"""Quiet days: how much a fleet with nothing wrong is told.
 
-It goes through the real incidents, ledger and outbox. Rates are those of a real world in which nobody has to act, each with its source; where one is a guess it is a high one.
-What is simulated are findings, one row of int_alert_candidates each: the SQL that makes them is not run.
+The noise goes through the real incidents, ledger and outbox. Its rates are those of a real world in which nobody has to
+act, each with its source; where one is a guess it is a high one. What is simulated are findings, one row of
+int_alert_candidates each: the SQL that makes them is not run.
 """
 
 import random
