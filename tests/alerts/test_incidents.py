@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestration.alerts.findings import load_policy, run_findings, RunFailures
+from orchestration.alerts.findings import RunFailures, load_policy, run_findings
 from orchestration.alerts.incidents import (
     Evaluation,
     ExpectedChange,
@@ -319,7 +319,7 @@ def test_a_run_that_published_nothing_pages_after_48_hours() -> None:
     assert {one.feed for one in found} == {"aws", ""}
 
 
-# --- any sequence of days and people ------------------------------------------------------------------------------------
+# --- any sequence of days and people --------------------------------------------------------------------------------
 
 STEPS = st.lists(
     st.tuples(
@@ -385,10 +385,11 @@ def test_whatever_happens_the_rules_hold(steps: list[tuple[int, int, list[Findin
         if action and known:
             fingerprint = min(known)
             one = known[fingerprint]
-            changed = {
-                "ack": lambda one=one: acknowledge(one, who="kim", reason="x", now=now),
-                "mute": lambda one=one: mute(one, who="kim", reason="x", until=now + timedelta(days=2)),
-                "resolve": lambda one=one: resolve(one, reason="x", now=now),
-            }[action]()
+            if action == "ack":
+                changed = acknowledge(one, who="kim", reason="x", now=now)
+            elif action == "mute":
+                changed = mute(one, who="kim", reason="x", until=now + timedelta(days=2))
+            else:
+                changed = resolve(one, reason="x", now=now)
             known = {**known, fingerprint: changed}
     assert len(keys) == len(set(keys)), "every notice has a key of its own"
