@@ -35,7 +35,7 @@ def server() -> Iterator[FaultServer]:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> AlertLedger:
-    return AlertLedger(tmp_path / "alerts")
+    return AlertLedger(tmp_path / "alerts", is_durable=False)
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +148,10 @@ def test_a_message_that_is_refused_does_not_hold_up_the_next(ledger: AlertLedger
     assert empty(ledger, {"team": hook(server)}).delivered == {"team": ["[warning] Cost of gcp moved"]}
 
 
-def test_a_dead_channel_is_told_through_the_others(ledger: AlertLedger, server: FaultServer) -> None:
+def test_a_dead_channel_is_told_through_the_others(
+    ledger: AlertLedger, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "WAITS_SECONDS", (0.05, 0.05))
     channels = (AnyChannel("team"), AnyChannel("mail"), AnyChannel("unset"))
     server.add("/dead", Answer(status=500))
     addresses = {"team": hook(server), "mail": hook(server, "dead")}
