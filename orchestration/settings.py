@@ -611,7 +611,7 @@ class ChannelSection(_Section):
     @model_validator(mode="before")
     @classmethod
     def _named_after_its_variable(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "name" not in value and isinstance(value.get("url_env"), str):
+        if isinstance(value, dict) and "name" not in value and _VARIABLE.match(str(value.get("url_env"))):
             return {**value, "name": value["url_env"]}
         return value
 
@@ -1006,7 +1006,8 @@ def _message(item: Mapping[str, Any]) -> str:
         return "is missing"
     text = str(item["msg"]).removeprefix("Value error, ")
     text = text[0].lower() + text[1:]
-    shown = item.get("input")
+    # An address in the place of the name of its variable is a secret that must not be shown.
+    shown = None if item["loc"][-1:] == ("url_env",) else item.get("input")
     return f"{text} (got {shown!r})" if isinstance(shown, str | int | bool) else text
 
 

@@ -8,18 +8,16 @@ about them are one transaction: nothing is found without being told, or told wit
 The journal is append-only. Channel addresses are never here.
 """
 
-import dataclasses
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints
+from typing import Protocol
+
+from pydantic import TypeAdapter
 
 from orchestration.alerts.incidents import (
     Evaluation,
@@ -38,6 +36,9 @@ BUSY_SECONDS = 30
 # What nobody could be told for so long is no news. A channel that is down for three days still gets everything.
 KEPT_UNDELIVERED = timedelta(days=7)
 KEPT_HEARTBEAT = timedelta(days=1)
+
+# Decimal and instants as text. Fields that a newer version added have their defaults.
+_DOCUMENT = TypeAdapter(Incident)
 
 # SQLite's defaults, a rollback journal and a flush at each commit, are those of a file that must not be lost.
 _NOT_DURABLE = "pragma synchronous = off; pragma journal_mode = memory;"
@@ -425,7 +426,7 @@ def _note_health(con: sqlite3.Connection, name: str, problem: str | None, now: d
 
 def _incidents(con: sqlite3.Connection) -> dict[str, Incident]:
     rows = con.execute("select fingerprint, document from incidents").fetchall()
-    return {fingerprint: _decoded(Incident, json.loads(document)) for fingerprint, document in rows}
+    return {fingerprint: _DOCUMENT.validate_json(document) for fingerprint, document in rows}
 
 
 def _find(incidents: Mapping[str, Incident], beginning: str) -> Incident:
@@ -437,7 +438,7 @@ def _find(incidents: Mapping[str, Incident], beginning: str) -> Incident:
 
 
 def _put(con: sqlite3.Connection, incident: Incident) -> None:
-    document = json.dumps(dataclasses.asdict(incident), default=_encoded)
+    document = _DOCUMENT.dump_json(incident).decode()
     con.execute("insert or replace into incidents values (?, ?)", [incident.fingerprint, document])
 
 
@@ -478,39 +479,6 @@ def _lost_finding(lost: str) -> list[Finding]:
             last_seen_at=_instant(at),
         )
     ]
-
-
-def _encoded(value: object) -> object:
-    if isinstance(value, datetime):
-        return _text(value)
-    if isinstance(value, date | Decimal):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no form in the ledger")
-
-
-def _decoded(kind: Any, value: Any) -> Any:
-    """What `_encoded` wrote, as the type that it was. Fields that a newer version added keep their defaults."""
-    if get_origin(kind) in (Union, UnionType):
-        return None if value is None else _decoded(next(one for one in get_args(kind) if one is not NoneType), value)
-    if dataclasses.is_dataclass(kind):
-        make: Any = kind
-        hints = _hints(make)
-        names = [field.name for field in dataclasses.fields(make) if field.name in value]
-        return make(**{name: _decoded(hints[name], value[name]) for name in names})
-    if get_origin(kind) is tuple:
-        return tuple(value)
-    if kind is datetime:
-        return _instant(value)
-    if kind is date:
-        return date.fromisoformat(value)
-    if kind in (Decimal, State, Severity):
-        return kind(value)
-    return value
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
 
 
 def _text(instant: datetime) -> str:
