@@ -31,7 +31,8 @@ run as (
 
 ),
 
--- What of a day's cost follows a feed: prices that are listed and not fixed for a term, and what a usage source counts.
+-- What of a day's cost follows a feed: prices that are listed and not fixed for a term, and what a usage source
+-- counts.
 exposed as (
 
     select
@@ -65,14 +66,15 @@ final as (
         -- Not the outcome, which changes from day to day while the source is the same.
         freshness.status as cause,
         -- Sources that fall silent together have one cause, and it is mostly on this side.
-        'sources|' || freshness.kind || '|' || coalesce(freshness.last_outcome, freshness.status) as group_key,
+        'sources|' || freshness.kind || '|' || coalesce(freshness.last_outcome, freshness.status)
+            as group_key,
         freshness.source as feed,
         true as is_feed_fault,
         cast(null as decimal(38, 10)) as impact_usd_per_day,
         cast(coalesce(exposed.cost_usd, 0) as decimal(38, 10)) as exposed_usd_per_day,
         case
             when freshness.last_success_at is not null
-                then cast({{ hours_between("freshness.last_success_at", "run.as_of_end_at") }} as decimal(18, 4))
+                then {{ hours_between("freshness.last_success_at", "run.as_of_end_at") }}
         end as blocked_hours,
         cast(1 as bigint) as finding_count,
         coalesce(
@@ -89,7 +91,8 @@ final as (
         end as headline,
         coalesce(freshness.message, 'No reason is known.') as explanation,
         'last good values stay in force' as data_state,
-        'from fct_source_freshness where ' || {{ sql_condition("source", "freshness.source") }} as evidence_sql
+        'from fct_source_freshness where ' || {{ sql_condition("source", "freshness.source") }}
+            as evidence_sql
     from freshness
     cross join run
     left join exposed on freshness.source = exposed.source and freshness.kind = exposed.kind

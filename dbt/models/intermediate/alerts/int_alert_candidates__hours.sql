@@ -42,11 +42,14 @@ final as (
         '' as direction,
         coalesce(incomplete.null_reason, '') as cause,
         incomplete.kind || '|' || incomplete.provider || '|' || incomplete.instance_type as group_key,
-        case when incomplete.kind = 'unpriced_gpu_hours' then coalesce(faults.source, '') else '' end as feed,
+        case incomplete.kind when 'unpriced_gpu_hours' then coalesce(faults.source, '') else '' end as feed,
         false as is_feed_fault,
         -- What the hours would cost on demand, where that is known; without token counts no money is wrong.
         cast(
-            case incomplete.kind when 'unpriced_gpu_hours' then incomplete.on_demand_equivalent_cost_usd else 0 end
+            case incomplete.kind
+                when 'unpriced_gpu_hours' then incomplete.on_demand_equivalent_cost_usd
+                else 0
+            end
             as decimal(38, 10)
         ) as impact_usd_per_day,
         cast(
@@ -69,11 +72,12 @@ final as (
                 when 'unpriced_gpu_hours' then incomplete.hour_count - incomplete.priced_hour_count
                 else incomplete.hour_count - incomplete.used_hour_count
             end as varchar
-        ) || ' of ' || cast(incomplete.hour_count as varchar) || ' hours of ' || cast(run.as_of_date as varchar)
+        ) || ' of ' || cast(incomplete.hour_count as varchar) || ' hours of '
+        || cast(run.as_of_date as varchar)
         || coalesce(': ' || replace(incomplete.null_reason, '_', ' '), '') || '.' as explanation,
         'complete to ' || cast(run.as_of_date as varchar) || ' 23:59 UTC' as data_state,
-        'from fct_inference_costs_hourly where usage_date = ''' || cast(run.as_of_date as varchar) || ''' and '
-        || {{ sql_condition("deployment", "incomplete.deployment") }}
+        'from fct_inference_costs_hourly where usage_date = ''' || cast(run.as_of_date as varchar)
+        || ''' and ' || {{ sql_condition("deployment", "incomplete.deployment") }}
         || ' and null_reason is not null' as evidence_sql
     from incomplete
     cross join run

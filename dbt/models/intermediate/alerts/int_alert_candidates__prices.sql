@@ -3,7 +3,9 @@ with findings as (
     select * from {{ ref("fct_price_anomalies") }}
     -- Words without a meaning are a source of their own (int_alert_candidates__price_words).
     where
-        rule_id not in ('unknown_gpu_name', 'unknown_instance_type', 'unknown_pricing_words', 'unknown_price_unit')
+        rule_id not in (
+            'unknown_gpu_name', 'unknown_instance_type', 'unknown_pricing_words', 'unknown_price_unit'
+        )
         and severity <> 'info'
 
 ),
@@ -41,19 +43,19 @@ current_findings as (
 exposed as (
 
     select
-        current_findings.finding_id,
+        findings.finding_id,
         sum(spend.cost_usd) as cost_usd,
         sum(spend.gpu_hours) as gpu_hours
-    from current_findings
+    from current_findings as findings
     inner join spend
         on
-            current_findings.provider = spend.provider
-            and (current_findings.instance_type is null or current_findings.instance_type = spend.instance_type)
-            and (current_findings.region is null or current_findings.region = spend.region)
-            and (current_findings.gpu_model is null or current_findings.gpu_model = spend.gpu_model)
-            and (current_findings.pricing_model is null or current_findings.pricing_model = spend.pricing_model)
+            findings.provider = spend.provider
+            and (findings.instance_type is null or findings.instance_type = spend.instance_type)
+            and (findings.region is null or findings.region = spend.region)
+            and (findings.gpu_model is null or findings.gpu_model = spend.gpu_model)
+            and (findings.pricing_model is null or findings.pricing_model = spend.pricing_model)
     where spend.pricing_model <> 'reserved' and spend.rate_basis in ('list', 'override', 'broker')
-    group by current_findings.finding_id
+    group by findings.finding_id
 
 ),
 
@@ -71,8 +73,8 @@ final as (
         case when findings.ratio > 1 then 'up' when findings.ratio < 1 then 'down' else '' end as direction,
         coalesce(findings.likely_cause, '') as cause,
         'price|' || findings.source || '|' || coalesce(findings.likely_cause, findings.rule_id) as group_key,
-        -- What a source that is silent makes itself: nothing moves, and offers are missing. A price that breaks a
-        -- bound or an invariant is wrong whenever it was read.
+        -- What a source that is silent makes itself: nothing moves, and offers are missing. A price that breaks
+        -- a bound or an invariant is wrong whenever it was read.
         case when findings.layer in ('coverage', 'staleness') then findings.source else '' end as feed,
         false as is_feed_fault,
         cast(

@@ -28,8 +28,8 @@ final as (
         count(*) as finding_count,
         {{ start_of_day("min(names.first_usage_date)") }} as first_seen_at,
         min(run.as_of_end_at) as last_seen_at,
-        cast(count(*) as varchar) || ' names of ' || names.kind || 's in ' || {{ short_name("names.source_name") }}
-        || ' that ledger.yaml does not know' as headline,
+        cast(count(*) as varchar) || ' names of ' || names.kind || 's in '
+        || {{ short_name("names.source_name") }} || ' that ledger.yaml does not know' as headline,
         'Such as ' || {{ short_name("min(names.name)") }} || '.' as explanation,
         '' as data_state,
         'from fct_unmapped_names where kind = ''' || names.kind || ''' and '

@@ -17,12 +17,21 @@ run as (
 
 ),
 
+described as (
+
+    select
+        *,
+        coalesce(nullif(deployment, ''), nullif(model_group, ''), model) as subject
+    from usage
+
+),
+
 final as (
 
     select
         'tokens_without_cost' as kind,
         'tokens_without_cost' as rule_id,
-        coalesce(nullif(usage.deployment, ''), nullif(usage.model_group, ''), usage.model) as subject,
+        usage.subject,
         usage.source_name as segment,
         '' as direction,
         usage.reason as cause,
@@ -35,9 +44,7 @@ final as (
         cast(1 as bigint) as finding_count,
         {{ start_of_day("usage.first_usage_date") }} as first_seen_at,
         run.as_of_end_at as last_seen_at,
-        'Tokens of '
-        || {{ short_name("coalesce(nullif(usage.deployment, ''), nullif(usage.model_group, ''), usage.model)") }}
-        || ' without a cost' as headline,
+        'Tokens of ' || {{ short_name("usage.subject") }} || ' without a cost' as headline,
         coalesce(cast(usage.total_tokens as varchar), 'An unknown number of') || ' tokens since '
         || cast(usage.first_usage_date as varchar)
         || case usage.reason
@@ -48,7 +55,7 @@ final as (
         'from fct_unmapped_usage where reason = ''' || usage.reason || ''' and '
         || {{ sql_condition("model", "usage.model") }} || ' and '
         || {{ sql_condition("deployment", "usage.deployment") }} as evidence_sql
-    from usage
+    from described as usage
     cross join run
     left join faults on usage.source_name = faults.source
     -- What ended is history; the marts keep it.
