@@ -1,4 +1,4 @@
-"""The command line: `inference-ledger run | replay | reparse | check-config | query | dev | backtest-price-checks`.
+"""The command line: `run | replay | reparse | check-config | query | alerts | dev | backtest-price-checks`.
 
 Errors a user can act on are printed as sentences, without a traceback. Exit codes: 0 published, 1 nothing could be
 published (or the command failed), 2 wrong usage or a wrong ledger.yaml.
@@ -9,12 +9,13 @@ import csv
 import fcntl
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestration.alerts.commands import alerts_app, delivery_lines
+from orchestration.alerts.findings import RunFailures
 from orchestration.seeds import seed_rows
 from orchestration.settings import PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
 from orchestration.warehouse import Warehouse, WarehouseUnusableError
@@ -32,7 +35,8 @@ from scrapers.prices.registry import PRICE_SOURCES
 if TYPE_CHECKING:
     import duckdb
 
-    from orchestration.definitions import Event
+    from orchestration.alerts.delivery import Delivery
+    from orchestration.definitions import Event, RunOutcome
 
 app = typer.Typer(
     name="inference-ledger",
@@ -41,6 +45,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(alerts_app, name="alerts")
 # Bound to the streams the program started with: while the day runs, both descriptors lead to a log file instead.
 _WIDTH = None if sys.stdout.isatty() else 110
 out = Console(file=os.fdopen(os.dup(1), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
@@ -73,6 +78,7 @@ STEP_TITLES = {
     "dbt_build": "Transform and test (dbt)",
     "raw__cost_drift": "Judge unit costs for drift",
     "dbt_build_after_drift": "Explain drift (dbt)",
+    "alerts__incidents": "Take up findings",
     "published__inference_ledger": "Publish",
     "published__inference_ledger_published_file_opens": "Open what was published",
 }
@@ -109,8 +115,8 @@ def run(
     apply_environment(settings)
     before = _published_run(settings)
     progress = _Progress()
+    outcome: RunOutcome | None = None
     log = settings.data_dir / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
-    success = False
     with _only_run(settings):
         with Warehouse(settings.warehouse_path).connect():
             pass  # a warehouse that cannot be opened is told once, before anything starts
@@ -118,9 +124,9 @@ def run(
             with progress, _output_to(log):
                 from orchestration.definitions import run_daily_job
 
-                success = run_daily_job(
+                outcome = run_daily_job(
                     settings, as_of=as_of, accept_smaller=tuple(accept_smaller or ()), listener=progress.show
-                ).success
+                )
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C, in the words of Python or of Dagster
                 _fail(INTERRUPTED)
@@ -130,7 +136,10 @@ def run(
     if any("ExecutionInterrupted" in text for _, text in progress.failures):
         _fail(INTERRUPTED)
     published = _published_run(settings)
-    if published is None or published == before:
+    is_published = published is not None and published != before
+    failures = RunFailures(tuple(progress.failures)) if outcome is None else outcome.failures
+    delivery = _take_up_run(settings, failures, is_published=is_published, day=as_of)
+    if not is_published:
         err.print(
             "\n[bold red]Nothing was published.[/]",
             *([] if before is None else ["Yesterday's files stay in force."]),
@@ -138,9 +147,10 @@ def run(
         for name, text in progress.failures:
             err.print(Text(f"  {name}: {_first_sentence(text, 2000)}"), soft_wrap=True)
         err.print(f"  everything that was printed: {_short(log)}", markup=False, soft_wrap=True)
+        _print_alerts(settings, delivery)
         raise typer.Exit(1)
-    print_summary(settings)
-    if not success:
+    print_summary(settings, delivery)
+    if outcome is None or not outcome.success:
         err.print("[yellow]Published, but a step after it failed; see above.[/]")
 
 
@@ -278,6 +288,9 @@ def check_config(config: ConfigOption = None, data_dir: DataDirOption = None) ->
     out.print(f"  usage sources  {', '.join(source.name for source in ledger.usage) or 'none'}")
     for name, why in settings.skipped_price_sources().items():
         out.print(f"  note: price source {name} is {why}", soft_wrap=True)
+    for channel in ledger.alerts.channels:
+        if channel.name not in settings.alert_addresses():
+            out.print(f"  note: alert channel {channel.name} gets nothing as long as {channel.url_env} is not set")
     if ledger.prices.overrides:
         overrides, problems = read_overrides(settings, at=datetime.now(UTC))
         out.print(f"  overrides      {sum(len(parsed.records) for parsed in overrides)} prices")
@@ -441,8 +454,48 @@ def _print_tenants(con: "duckdb.DuckDBPyConnection", day: date | None) -> None:
         out.print(f"  … and {len(outside) - 5} more")
 
 
-def print_summary(settings: Settings) -> None:
-    """What the last published run says: cost per token by GPU type, purchase mix, findings, stale sources."""
+def _take_up_run(
+    settings: Settings, failures: RunFailures, *, is_published: bool, day: date | None
+) -> "Delivery | None":
+    """What the run itself has to tell, and delivery; None where the alert ledger cannot be written. Never fails."""
+    from orchestration.alerts.day import deliver_alerts, look_at_run
+
+    now = datetime.now(UTC)
+    day = day or now.date() - timedelta(days=1)
+    try:
+        look_at_run(settings, failures, is_published=is_published, day=day, now=now)
+        return deliver_alerts(settings)
+    except (sqlite3.Error, OSError, WarehouseUnusableError) as error:
+        err.print(Text(f"Alerts were not told: {error} ({_short(settings.alerts_dir)})", "red"), soft_wrap=True)
+        return None
+
+
+def _print_alerts(settings: Settings, delivery: "Delivery | None") -> None:
+    """Open incidents, the loudest first, and what was told to whom."""
+    from orchestration.alerts.day import open_roots
+    from orchestration.alerts.ledger import AlertLedger
+    from orchestration.alerts.messages import counted, plain
+
+    if delivery is None:
+        return
+    ledger = AlertLedger(settings.alerts_dir)
+    found = open_roots(ledger.incidents())
+    out.print(f"\n[bold]Alerts[/] {counted(found)} (fct_alerts; inference-ledger alerts show ID)")
+    loud = [one for one in found if one.severity]
+    for one in loud[:5]:
+        line = Text("  ").append(one.severity.word, "red" if one.severity.word == "page" else "yellow")
+        more = f" (+{len(one.children)})" if one.children else ""
+        state = "" if one.state == "open" else f" [{one.state}]"
+        out.print(line.append(f" {one.fingerprint[:8]} {plain(one.finding.headline, 200)}{more}{state}"))
+    if len(loud) > 5:
+        out.print(f"  … and {len(loud) - 5} more")
+    if settings.ledger.alerts.channels:
+        for line in delivery_lines(delivery, ledger.waiting_count()):
+            out.print(line)
+
+
+def print_summary(settings: Settings, delivery: "Delivery | None" = None) -> None:
+    """What the last published run says: cost per token by GPU type, purchase mix, findings, stale sources, alerts."""
     from orchestration.publication import open_published
 
     with open_published(settings) as con:
@@ -552,6 +605,7 @@ def print_summary(settings: Settings) -> None:
             line = Text("  ").append(source, "yellow").append(f" {status}")
             line.append(f", {_age(age)} old" if age is not None else "")
             out.print(line.append(f": {_without_addresses(message)}" if message else ""))
+    _print_alerts(settings, delivery)
     for name, why in settings.skipped_price_sources().items():
         out.print(Text("Price source ").append(name, "yellow").append(f" {why}"), soft_wrap=True)
     out.print(

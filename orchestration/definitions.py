@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.alerts.findings import RunFailures
 from orchestration.exchange_rates import currencies_to_convert
 from orchestration.settings import DBT_DIR, Settings, apply_environment, put_own_commands_first
 from scrapers.landing import Landing
@@ -22,6 +23,8 @@ from scrapers.prices.registry import PRICE_SOURCES
 
 # Each dbt run under Dagster leaves a folder with its manifest; this many are kept for looking into.
 KEPT_DBT_RUNS = 5
+
+PUBLISHED = dg.AssetKey(["published", "inference_ledger"])
 
 daily_job = dg.define_asset_job(
     "daily_job",
@@ -51,6 +54,8 @@ class RunOutcome:
 
     success: bool
     run_id: str
+    failures: RunFailures
+    is_published: bool
 
 
 class _Progress(logging.Handler):
@@ -144,7 +149,23 @@ def run_daily_job(
     finally:
         _progress.listener = None
         remove_old_dbt_runs()
-    return RunOutcome(success=result.success, run_id=result.run_id)
+    failures, is_published = failures_of(result.all_events)
+    return RunOutcome(result.success, result.run_id, failures, is_published)
+
+
+def failures_of(events: Iterable[dg.DagsterEvent]) -> tuple[RunFailures, bool]:
+    """What failed in a run, and whether it published."""
+    steps, checks, is_published = [], [], False
+    for event in events:
+        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            steps.append((str(event.step_key), _reason(event)))
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                checks.append((f"{'/'.join(check.asset_key.path)}: {check.check_name}", check.description or ""))
+        elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key == PUBLISHED:
+            is_published = True
+    return RunFailures(tuple(steps), tuple(checks)), is_published
 
 
 def idle_assets(settings: Settings) -> set[dg.AssetKey]:

@@ -37,12 +37,17 @@ class PublishedTable:
 
 
 def mart_tables(con: duckdb.DuckDBPyConnection, database: str) -> list[str]:
-    """Names of the tables to publish: all of the marts schema."""
+    """Names of the tables to publish: all of the marts schema, views too, which are tables once published."""
     return [
         row[0]
         for row in con.execute(
-            "select table_name from duckdb_tables() where database_name = ? and schema_name = 'marts' order by 1",
-            [database],
+            """
+            select table_name from duckdb_tables() where database_name = $name and schema_name = 'marts'
+            union all
+            select view_name from duckdb_views() where database_name = $name and schema_name = 'marts'
+            order by 1
+            """,
+            {"name": database},
         ).fetchall()
     ]
 
@@ -138,9 +143,14 @@ def open_published(settings: Settings) -> duckdb.DuckDBPyConnection:
 def _copy_comments(con: duckdb.DuckDBPyConnection, name: str) -> None:
     """Carries dbt's descriptions over, so that a client shows units beside the columns."""
     table = con.execute(
-        "select comment from duckdb_tables() "
-        "where database_name = 'warehouse' and schema_name = 'marts' and table_name = ?",
-        [name],
+        """
+        select comment from duckdb_tables()
+        where database_name = 'warehouse' and schema_name = 'marts' and table_name = $name
+        union all
+        select comment from duckdb_views()
+        where database_name = 'warehouse' and schema_name = 'marts' and view_name = $name
+        """,
+        {"name": name},
     ).fetchone()
     if table and table[0]:
         con.execute(f'comment on table published."{name}" is {_quoted(table[0])}')

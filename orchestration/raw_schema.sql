@@ -550,3 +550,39 @@ create table if not exists raw.cost_drift_references (
     usage_date date not null,
     reference_date date not null
 );
+
+-- One row per incident of the alert ledger (data/alerts), mirrored here at each run; the ledger is the truth.
+create table if not exists raw.alert_incidents (
+    incident_id varchar not null,
+    kind varchar not null,
+    rule_id varchar not null,
+    subject varchar not null,
+    segment varchar,
+    direction varchar,
+    cause varchar,
+    severity varchar not null,
+    state varchar not null,
+    parent_incident_id varchar,
+    child_count bigint not null,
+    finding_count bigint not null,
+    impact_usd_per_day decimal(38, 10),
+    exposed_usd_per_day decimal(38, 10),
+    title varchar not null,
+    text varchar not null,
+    evidence_sql varchar,
+    first_seen_at timestamptz not null,
+    last_seen_at timestamptz not null,
+    opened_at timestamptz not null,
+    resolved_at timestamptz,
+    reopened_count bigint not null,
+    acknowledged_at timestamptz,
+    acknowledged_by varchar,
+    muted_until_at timestamptz,
+    muted_by varchar,
+    note varchar,
+    told_at timestamptz,
+    told_count bigint not null,
+    delivered_at timestamptz,
+    delivered_to varchar,
+    delivery_problem varchar
+);

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from orchestration.alerts.incidents import ExpectedChange, Severity
 from orchestration.inventory_kinds import INVENTORY_KINDS
 from orchestration.usage_kinds import USAGE_KIND_ALIASES, USAGE_KINDS, Role
 from scrapers.prices.base import KeyUse, SourceOptions
@@ -173,6 +174,14 @@ class PricingSection(_Section):
         if self.model == "reserved" and self.rate_usd_per_gpu_hour is not None:
             raise ValueError("the rate of a reserved entry belongs to its commitment")
         return self
+
+
+def _time_zone(zone: str) -> str:
+    try:
+        ZoneInfo(zone)
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError; names of folders raise OSError
+        raise ValueError(f"{zone!r} is no IANA time zone such as Europe/Berlin") from None
+    return zone
 
 
 _POD_PATTERN = re.compile(r"^[a-z0-9*]([a-z0-9.*-]{0,251}[a-z0-9*])?$")
@@ -469,14 +478,7 @@ class UsageSource(PrometheusOptions):
     @field_validator("time_zone")
     @classmethod
     def _iana(cls, zone: str | None) -> str | None:
-        if zone is not None:
-            try:
-                ZoneInfo(zone)
-            except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError; names of folders raise OSError
-                raise ValueError(f"{zone!r} is no IANA time zone such as Europe/Berlin") from None
-            except KeyError:
-                raise ValueError(f"{zone!r} is no IANA time zone such as Europe/Berlin") from None
-        return zone
+        return None if zone is None else _time_zone(zone)
 
     @field_validator("time_format")
     @classmethod
@@ -667,6 +669,106 @@ class TenantEntry(_Section):
         ]
 
 
+_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
+_HOURS = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$")
+
+
+class ChannelSection(_Section):
+    """`alerts.channels[]`: where messages go. The address itself stands in the environment, never in the file."""
+
+    url_env: str
+    name: Name = ""
+    min_severity: Literal["page", "warning", "info"] = "warning"
+    quiet_hours: str | None = None
+    time_zone: str = "UTC"
+    heartbeat: bool | None = None
+    digest: bool | None = None
+
+    @field_validator("url_env")
+    @classmethod
+    def _variable(cls, name: str) -> str:
+        if not _VARIABLE.match(name):
+            raise ValueError("names an environment variable, such as LEDGER_ALERT_URL; the address is a secret")
+        return name
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _hours(cls, text: str | None) -> str | None:
+        if text is not None and (not (found := _HOURS.match(text)) or found.group(1, 2) == found.group(3, 4)):
+            raise ValueError("write from and to, such as 22:00-07:00")
+        return text
+
+    @field_validator("time_zone")
+    @classmethod
+    def _iana(cls, zone: str) -> str:
+        return _time_zone(zone)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_its_variable(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "name" not in value and _VARIABLE.match(str(value.get("url_env"))):
+            return {**value, "name": value["url_env"]}
+        return value
+
+    @property
+    def least(self) -> Severity:
+        """The lowest severity that is told here at once."""
+        return Severity.of(self.min_severity)
+
+    @property
+    def takes_heartbeat(self) -> bool:
+        """A pager gets no sign of life unless it is asked for."""
+        return self.least < Severity.PAGE if self.heartbeat is None else self.heartbeat
+
+    @property
+    def takes_digest(self) -> bool:
+        """As for the sign of life."""
+        return self.least < Severity.PAGE if self.digest is None else self.digest
+
+    def due_at(self, now: datetime, severity: Severity) -> datetime:
+        """When a message may go out: pages at once, the rest after the quiet hours."""
+        found = _HOURS.match(self.quiet_hours or "")
+        if found is None or severity is Severity.PAGE:
+            return now
+        zone = ZoneInfo(self.time_zone)
+        begins, ends = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
+        local = now.astimezone(zone)
+        is_quiet = begins <= local.time() < ends if begins < ends else local.time() >= begins or local.time() < ends
+        if not is_quiet:
+            return now
+        day = local.date() + timedelta(days=local.time() >= ends)
+        return datetime.combine(day, ends, tzinfo=zone).astimezone(UTC)
+
+
+class ExpectedChangeSection(_Section):
+    """`alerts.expected_changes[]`: a window in which something is known to happen; what fits is not told."""
+
+    from_: UtcInstant = Field(alias="from")
+    to: UtcInstant
+    reason: Annotated[str, Field(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    rules: tuple[Name, ...] = ()
+    subjects: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
+
+    @model_validator(mode="after")
+    def _interval(self) -> Self:
+        if self.to <= self.from_:
+            raise ValueError("`to` must be later than `from`")
+        if self.to - self.from_ > timedelta(days=92):
+            raise ValueError("lasts longer than three months: that is not a change but a mute; shorten it")
+        return self
+
+    def window(self) -> ExpectedChange:
+        """As the incidents know it."""
+        return ExpectedChange(self.from_, self.to, self.reason, self.rules, self.subjects)
+
+
+class AlertsSection(_Section):
+    """`alerts`: who is told. Without it findings are in fct_alerts and in what `run` prints."""
+
+    channels: tuple[ChannelSection, ...] = ()
+    expected_changes: tuple[ExpectedChangeSection, ...] = ()
+
+
 class Ledger(_Section):
     """The whole of `ledger.yaml`."""
 
@@ -678,6 +780,7 @@ class Ledger(_Section):
     billing: tuple[BillingSource, ...] = ()
     models: tuple[ModelEntry, ...] = ()
     tenants: tuple[TenantEntry, ...] = ()
+    alerts: AlertsSection = AlertsSection()
 
     SAME_WITHIN_DEPLOYMENT: ClassVar = (
         "model",
@@ -743,6 +846,10 @@ class Ledger(_Section):
                 for name in source.routes().values()
                 if name not in first
             ]
+        problems += [
+            (("alerts", *where), what)
+            for where, what in _repeated(("channels", "name"), [channel.name for channel in self.alerts.channels])
+        ]
         return problems + self._inventory_problems() + self._name_problems()
 
     def _inventory_problems(self) -> list[tuple[tuple[str | int, ...], str]]:
@@ -820,6 +927,16 @@ class Settings:
     def published_database(self) -> Path:
         """The read-only DuckDB file for finance."""
         return self.published_dir / "inference_ledger.duckdb"
+
+    @property
+    def alerts_dir(self) -> Path:
+        """Incidents, what people said about them and the outbox: not a cache, back it up."""
+        return self.data_dir / "alerts"
+
+    def alert_addresses(self) -> dict[str, str]:
+        """Channel name -> its address, a secret, for the channels whose variable is set."""
+        values = {channel.name: os.environ.get(channel.url_env, "").strip() for channel in self.ledger.alerts.channels}
+        return {name: url for name, url in values.items() if url}
 
     def source_options(self, name: str) -> SourceOptions:
         """Options of one price source, its key read from the environment."""
@@ -1029,7 +1146,8 @@ def _message(item: Mapping[str, Any]) -> str:
         return "is missing"
     text = str(item["msg"]).removeprefix("Value error, ")
     text = text[0].lower() + text[1:]
-    shown = item.get("input")
+    # An address in the place of the name of its variable is a secret that must not be shown.
+    shown = None if item["loc"][-1:] == ("url_env",) else item.get("input")
     return f"{text} (got {shown!r})" if isinstance(shown, str | int | bool) else text
 
 
@@ -1056,6 +1174,9 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
                 "billing": BillingSource,
                 "models": ModelEntry,
                 "tenants": TenantEntry,
+                "alerts": AlertsSection,
+                "channels": ChannelSection,
+                "expected_changes": ExpectedChangeSection,
             }.get(step)
     return [] if section is None else [field.alias or name for name, field in section.model_fields.items()]
 

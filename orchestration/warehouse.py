@@ -1304,6 +1304,14 @@ def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: dateti
     return window_start
 
 
+def write_alerts(con: duckdb.DuckDBPyConnection, rows: Sequence[Sequence[object]]) -> None:
+    """Replaces `raw.alert_incidents`, the mirror of the alert ledger, by rows in the order of its columns."""
+    with _transaction(con):
+        con.execute("delete from raw.alert_incidents")
+        for row in rows:
+            con.execute(f"insert into raw.alert_incidents values ({', '.join('?' * len(row))})", list(row))
+
+
 def transform_digest(dbt_dir: Path) -> str:
     """SHA-256 over names and contents of all seeds, models and macros of a dbt project."""
     digest = hashlib.sha256()

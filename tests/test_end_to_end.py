@@ -49,6 +49,7 @@ class World:
         for name in ("oci", "runpod"):
             ledger = re.sub(rf"^    {name}: {{}}", f"    {name}: {{base_url: '{server.url}'}}", ledger, flags=re.M)
         assert ledger.count(server.url) == 4
+        ledger += "\nalerts:\n  channels: [{name: hook, url_env: LEDGER_ALERT_URL, min_severity: warning}]\n"
         (root / "ledger.yaml").write_text(ledger, encoding="utf-8")
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -61,8 +62,13 @@ class World:
 
     def environment(self) -> dict[str, str]:
         return {key: value for key, value in os.environ.items() if not key.startswith(("LEDGER_", "DAGSTER_HOME"))} | {
-            "COLUMNS": "180"
+            "COLUMNS": "180",
+            "LEDGER_ALERT_URL": f"json://127.0.0.1:{self.server.port}/hook",
         }
+
+    def told(self) -> list[dict[str, str]]:
+        """What the web-hook got."""
+        return [json.loads(request.body) for request in self.server.requests if request.path == "/hook"]
 
     def published(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.data / "published" / "inference_ledger.duckdb"), read_only=True) as con:
@@ -77,8 +83,9 @@ class World:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[FaultServer]:
-    """Answers 404 to everything: each provider is down for good, at once."""
+    """Answers 404 to every provider, which is down for good, at once; only the web-hook for alerts works."""
     with FaultServer() as server:
+        server.add("/hook", Answer.json({}))
         yield server
 
 
@@ -296,26 +303,58 @@ def test_every_identity_and_unit_test_of_the_sql_holds(world: World) -> None:
 
 
 def fingerprint(world: World) -> dict[str, list[tuple[Any, ...]]]:
-    """Every published table but what depends on the clock: ages, and when the sources were asked."""
+    """Every published table but what depends on the clock: ages, when the sources were asked, and what was told."""
     tables = [name for (name,) in world.published("select table_name from information_schema.tables")]
     return {
         name: world.published(f"select * from {name} order by all")
         for name in tables
-        if name not in {"ledger_run", "fct_source_freshness"}
+        if name not in {"ledger_run", "fct_source_freshness", "fct_alerts"}
     }
 
 
+def test_the_injected_price_is_one_alert_and_is_delivered_once(world: World) -> None:
+    (told,) = [message for message in world.told() if "held back" in message["title"]]
+    assert told["title"] == (
+        "[warning] azure Standard_NC24ads_A100_v4 eastus spot price held back: 67.877 for 2.5 USD per GPU-hour"
+    )
+    # 4 spot instances of one GPU for 24 hours at the last good price: 96 x 0.67877.
+    assert "Money: none wrong now; $65.16 a day rests on it" in told["message"]
+    assert "Likely cause: cents read as dollars." in told["message"]
+    ((severity, state, sql),) = world.published(
+        "select severity, state, evidence_sql from fct_alerts where kind = 'price_held_back'"
+    )
+    assert (severity, state) == ("warning", "open")
+    assert len(world.published(sql)) == 1, "the query in the message shows the finding"
+    # The four sources that are down have one cause, and are one alert.
+    (stale,) = [message for message in world.told() if "has given nothing good" in message["title"]]
+    assert stale["title"].startswith("[page] Price source aws")
+    assert "- Price source azure" in stale["message"]
+    assert sorted(world.told(), key=lambda message: message["title"])[0]["title"].startswith("1 page, 1 warning open")
+    assert len(world.told()) == 3
+    assert "Alerts 1 page, 1 warning" in world.first_output
+    assert "told hook: 3 messages" in world.first_output
+
+
 def test_running_again_changes_nothing(world: World) -> None:
-    before = fingerprint(world)
-    world.run("run", "--date", END.isoformat())
+    before, told = fingerprint(world), world.told()
+    output = world.run("run", "--date", END.isoformat()).stdout
     assert fingerprint(world) == before
+    assert world.told() == told
+    assert "nothing new to tell" in output
+    assert world.published("select delivered_to from fct_alerts where kind = 'price_held_back'") == [("hook",)]
 
 
-def test_an_emptied_warehouse_gives_the_same_tables(world: World) -> None:
-    before = fingerprint(world)
+def test_an_emptied_warehouse_gives_the_same_tables_and_forgets_nothing_that_people_said(world: World) -> None:
+    before, told = fingerprint(world), world.told()
+    ((incident,),) = world.published("select incident_id from fct_alerts where kind = 'price_held_back'")
+    world.run("alerts", "ack", incident[:8], "--reason", "asked the provider", "--by", "kim")
     (world.data / "warehouse.duckdb").unlink()
     world.run("run", "--date", END.isoformat())
     assert fingerprint(world) == before
+    assert world.told() == told
+    assert world.published("select state, acknowledged_by, note from fct_alerts where kind = 'price_held_back'") == [
+        ("acknowledged", "kim", "asked the provider")
+    ]
 
 
 @pytest.mark.parametrize("step", ["raw__price_records", "dbt_build"])
@@ -361,6 +400,9 @@ def test_a_failed_identity_keeps_the_published_files(world: World) -> None:
     assert result.returncode == 1
     assert "Nothing was published" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
+    (told,) = [message for message in world.told() if "Nothing was published since" in message["title"]]
+    assert "Same cause: " in told["message"]
+    assert "dbt_build" in told["message"]
     assert fingerprint(world) == before
     with duckdb.connect(str(world.data / "warehouse.duckdb")) as con:
         con.execute("delete from raw.price_loads where snapshot_id = 'x'")

@@ -23,3 +23,28 @@ whole, only data-parallel ones count apart. `dp_rank=1,tp_rank=0` -> `dp_rank=1`
         else {{ value }}
     end
 {%- endmacro %}
+
+{#- A name as a sentence may hold it; those of logs and price lists may be of any length. -#}
+{% macro short_name(value) -%}
+    case when length({{ value }}) > 80 then left({{ value }}, 79) || '…' else {{ value }} end
+{%- endmacro %}
+
+{#-
+The condition that a text column has this row's value, as SQL text to be pasted into a shell. A value with anything but
+plain signs is compared by its digest: it is shown to people, and must not be able to end the quotes around it.
+-#}
+{% macro sql_condition(column, value) -%}
+    case
+        when {{ is_plain_word(value) }} then '{{ column }} = ''' || {{ value }} || ''''
+        else 'md5({{ column }}) = ''' || md5({{ value }}) || ''''
+    end
+{%- endmacro %}
+
+{#- Whether a text has letters, digits, blanks and . _ : / # + - only, at most 128. -#}
+{% macro is_plain_word(value) -%}
+    {{ return(adapter.dispatch("is_plain_word")(value)) }}
+{%- endmacro %}
+
+{% macro duckdb__is_plain_word(value) -%}
+    regexp_full_match({{ value }}, '[A-Za-z0-9 ._:/#+-]{1,128}')
+{%- endmacro %}

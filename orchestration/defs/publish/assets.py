@@ -17,7 +17,7 @@ MARTS = sorted(path.stem for path in (PROJECT_ROOT / "dbt" / "models" / "marts")
     group_name="published",
     kinds={"duckdb", "parquet"},
     owners=["team:finance"],
-    deps=[dg.AssetKey(["marts", name]) for name in MARTS],
+    deps=[*(dg.AssetKey(["marts", name]) for name in MARTS), dg.AssetKey(["alerts", "incidents"])],
 )
 def published_inference_ledger(context: dg.AssetExecutionContext):
     """The marts as one read-only DuckDB file, Parquet and a manifest; replaced only when the copy equals the marts."""

@@ -1,0 +1,1 @@
+"""Incidents from what the marts found, and the sensors that deliver."""
