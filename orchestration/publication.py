@@ -7,6 +7,7 @@ it, a new reader gets the new one, and a crash in between leaves a manifest whos
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -16,6 +17,8 @@ from pathlib import Path
 import duckdb
 
 from orchestration.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 # DuckDB 2.0 writes files that no 1.x opens unless told otherwise; this one is read by 1.2 to 2.0.
 STORAGE_VERSION = "v1.2.0"
@@ -120,6 +123,35 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
     return manifest
 
 
+def remember_published_costs(con: duckdb.DuckDBPyConnection, settings: Settings) -> int:
+    """Copies what the published file says of each day's cost (`fct_cost_versions`) into `raw.published_costs`.
+
+    Without a published file, or with one that cannot be read or is older than the table, what the warehouse remembers
+    stands. Returns the number of statements remembered.
+    """
+    if settings.published_database.exists():
+        try:
+            con.execute(f"attach {_quoted(settings.published_database)} as published_before (read_only)")
+        except duckdb.Error as error:
+            logger.warning("%s cannot be read: %s", settings.published_database, error)
+        else:
+            if "fct_cost_versions" in _tables(con, "published_before"):
+                con.execute("begin transaction")
+                con.execute("delete from raw.published_costs")
+                con.execute(
+                    """
+                    insert into raw.published_costs by name
+                    select usage_date, scope, name, pricing_category, version_number, stated_at, run_id, is_withdrawn,
+                        provider, gpu_hours, cost_usd, rate_basis, total_tokens
+                    from published_before.fct_cost_versions
+                    """
+                )
+                con.execute("commit")
+            con.execute("detach published_before")
+    row = con.execute("select count(*) from raw.published_costs").fetchone()
+    return row[0] if row else 0
+
+
 def open_published(settings: Settings) -> duckdb.DuckDBPyConnection:
     """A read-only connection to the published file that can reach no other file, host or setting.
 
@@ -133,6 +165,11 @@ def open_published(settings: Settings) -> duckdb.DuckDBPyConnection:
     con.execute("set enable_external_access = false")
     con.execute("set lock_configuration = true")
     return con
+
+
+def _tables(con: duckdb.DuckDBPyConnection, database: str) -> set[str]:
+    found = con.execute("select table_name from duckdb_tables() where database_name = ?", [database]).fetchall()
+    return {row[0] for row in found}
 
 
 def _copy_comments(con: duckdb.DuckDBPyConnection, name: str) -> None:

@@ -96,3 +96,17 @@ whatever the session says. What an engine spells its own way is dispatched; mode
 {% macro gpu_hours(gpu_seconds) -%}
     cast(cast({{ gpu_seconds }} as double) / 3600 as decimal(18, 6))
 {%- endmacro %}
+
+{#- First day of the month that holds the day. -#}
+{% macro first_day_of_month(day) -%}
+    cast(date_trunc('month', {{ day }}) as date)
+{%- endmacro %}
+
+{#- First day of the month after the one that holds the day. -#}
+{% macro first_day_of_next_month(day) -%}
+    {{ return(adapter.dispatch("first_day_of_next_month")(day)) }}
+{%- endmacro %}
+
+{% macro duckdb__first_day_of_next_month(day) -%}
+    cast(date_trunc('month', {{ day }}) + interval 1 month as date)
+{%- endmacro %}
