@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -165,6 +165,38 @@ def open_published(settings: Settings) -> duckdb.DuckDBPyConnection:
     con.execute("set enable_external_access = false")
     con.execute("set lock_configuration = true")
     return con
+
+
+def export_focus(settings: Settings, target: Path, *, month: date | None = None) -> int:
+    """Writes the published FOCUS rows to `target`, Parquet or CSV by its ending, and returns how many they are.
+
+    Args:
+        settings: from `load_settings`.
+        target: the file to write; replaced whole.
+        month: a day of the billing period to write; None for all that is published.
+
+    Raises:
+        FileNotFoundError: nothing has been published yet.
+    """
+    if not settings.published_database.exists():
+        raise FileNotFoundError(f"nothing is published in {settings.published_dir}; run `inference-ledger run` first")
+    options = (
+        "format parquet, compression zstd"
+        if target.suffix == ".parquet"
+        # FOCUS writes an instant as 2026-10-01T00:00:00Z.
+        else "format csv, header, timestampformat '%Y-%m-%dT%H:%M:%SZ'"
+    )
+    period = "true" if month is None else f"BillingPeriodStart = timestamptz '{month:%Y-%m}-01 00:00:00+00'"
+    new_file = target.with_name(f".{target.name}.new")
+    with duckdb.connect() as con:
+        con.execute("set timezone = 'UTC'")
+        con.execute(f"attach {_quoted(settings.published_database)} as published (read_only)")
+        row = con.execute(
+            f"copy (select * from published.focus_cost_and_usage where {period} order by all) "
+            f"to {_quoted(new_file)} ({options})"
+        ).fetchone()
+    new_file.replace(target)
+    return int(row[0]) if row else 0
 
 
 def _tables(con: duckdb.DuckDBPyConnection, database: str) -> set[str]:

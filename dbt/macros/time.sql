@@ -110,3 +110,8 @@ whatever the session says. What an engine spells its own way is dispatched; mode
 {% macro duckdb__first_day_of_next_month(day) -%}
     cast(date_trunc('month', {{ day }}) + interval 1 month as date)
 {%- endmacro %}
+
+{#- A day's year and month as text, 2026-10. -#}
+{% macro year_and_month(day) -%}
+    substr(cast({{ day }} as {{ dbt.type_string() }}), 1, 7)
+{%- endmacro %}
