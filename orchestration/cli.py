@@ -344,6 +344,33 @@ def query(
         out.print(f"… more rows; raise --limit (now {limit})")
 
 
+@app.command("export-focus")
+def export_focus(
+    target: Annotated[Path, typer.Argument(help="File to write: Parquet where it ends in .parquet, else CSV.")],
+    month: Annotated[
+        str | None,
+        typer.Option("--month", help="Billing period, such as 2026-10.  [default: all]", show_default=False),
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Write what inference cost as FOCUS 1.2 rows, for a FinOps tool or a charge-back."""
+    settings = load_settings(config, data_dir)
+    from orchestration.publication import export_focus as export
+
+    try:
+        period = None if month is None else datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).date()
+    except ValueError:
+        _fail(f"--month {month}: write a month such as 2026-10", code=2)
+    if not target.parent.is_dir():
+        _fail(f"there is no folder {target.parent}", code=2)
+    try:
+        count = export(settings, target, month=period)
+    except FileNotFoundError as error:
+        _fail(str(error))
+    out.print(f"{count:,} rows written to {target}")
+
+
 @app.command("backtest-price-checks")
 def backtest_price_checks(
     history: Annotated[

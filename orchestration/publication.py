@@ -7,15 +7,18 @@ it, a new reader gets the new one, and a crash in between leaves a manifest whos
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 
 from orchestration.settings import Settings, duckdb_config
+
+logger = logging.getLogger(__name__)
 
 # DuckDB 2.0 writes files that no 1.x opens unless told otherwise; this one is read by 1.2 to 2.0.
 STORAGE_VERSION = "v1.2.0"
@@ -125,6 +128,35 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
     return manifest
 
 
+def remember_published_costs(con: duckdb.DuckDBPyConnection, settings: Settings) -> int:
+    """Copies what the published file says of each day's cost (`fct_cost_versions`) into `raw.published_costs`.
+
+    Without a published file, or with one that cannot be read or is older than the table, what the warehouse remembers
+    stands. Returns the number of statements remembered.
+    """
+    if settings.published_database.exists():
+        try:
+            con.execute(f"attach {_quoted(settings.published_database)} as published_before (read_only)")
+        except duckdb.Error as error:
+            logger.warning("%s cannot be read: %s", settings.published_database, error)
+        else:
+            if "fct_cost_versions" in _tables(con, "published_before"):
+                con.execute("begin transaction")
+                con.execute("delete from raw.published_costs")
+                con.execute(
+                    """
+                    insert into raw.published_costs by name
+                    select usage_date, scope, name, pricing_category, version_number, stated_at, run_id, is_withdrawn,
+                        provider, gpu_hours, cost_usd, rate_basis, total_tokens
+                    from published_before.fct_cost_versions
+                    """
+                )
+                con.execute("commit")
+            con.execute("detach published_before")
+    row = con.execute("select count(*) from raw.published_costs").fetchone()
+    return row[0] if row else 0
+
+
 def open_published(settings: Settings) -> duckdb.DuckDBPyConnection:
     """A read-only connection to the published file that can reach no other file, host or setting.
 
@@ -138,6 +170,43 @@ def open_published(settings: Settings) -> duckdb.DuckDBPyConnection:
     con.execute("set enable_external_access = false")
     con.execute("set lock_configuration = true")
     return con
+
+
+def export_focus(settings: Settings, target: Path, *, month: date | None = None) -> int:
+    """Writes the published FOCUS rows to `target`, Parquet or CSV by its ending, and returns how many they are.
+
+    Args:
+        settings: from `load_settings`.
+        target: the file to write; replaced whole.
+        month: a day of the billing period to write; None for all that is published.
+
+    Raises:
+        FileNotFoundError: nothing has been published yet.
+    """
+    if not settings.published_database.exists():
+        raise FileNotFoundError(f"nothing is published in {settings.published_dir}; run `inference-ledger run` first")
+    options = (
+        "format parquet, compression zstd"
+        if target.suffix == ".parquet"
+        # FOCUS writes an instant as 2026-10-01T00:00:00Z.
+        else "format csv, header, timestampformat '%Y-%m-%dT%H:%M:%SZ'"
+    )
+    period = "true" if month is None else f"BillingPeriodStart = timestamptz '{month:%Y-%m}-01 00:00:00+00'"
+    new_file = target.with_name(f".{target.name}.new")
+    with duckdb.connect() as con:
+        con.execute("set timezone = 'UTC'")
+        con.execute(f"attach {_quoted(settings.published_database)} as published (read_only)")
+        row = con.execute(
+            f"copy (select * from published.focus_cost_and_usage where {period} order by all) "
+            f"to {_quoted(new_file)} ({options})"
+        ).fetchone()
+    new_file.replace(target)
+    return int(row[0]) if row else 0
+
+
+def _tables(con: duckdb.DuckDBPyConnection, database: str) -> set[str]:
+    found = con.execute("select table_name from duckdb_tables() where database_name = ?", [database]).fetchall()
+    return {row[0] for row in found}
 
 
 def _copy_comments(con: duckdb.DuckDBPyConnection, name: str) -> None:

@@ -1,5 +1,5 @@
 -- The raw room: upstream records in the source's own words and units.
--- The only writers are orchestration/warehouse.py and price_versions.py; dbt/models/staging/*/_*__sources.yml describes
+-- The only writers are orchestration/warehouse.py, price_versions.py and publication.py; dbt/models/staging/*/_*__sources.yml describes
 -- each column for readers.
 -- Every statement is idempotent: it runs each time the warehouse is opened for writing.
 
@@ -481,15 +481,35 @@ create table if not exists raw.ledger_run (
     started_at timestamptz not null,
     as_of_date date not null,                  -- last UTC day in the marts
     window_start_date date not null,           -- first UTC day whose usage is rebuilt by this run
-    prices_settled_until_at timestamptz        -- what is known of prices before this instant stands; null: nothing does
+    prices_settled_until_at timestamptz,       -- what is known of prices before this instant stands; null: nothing does
+    close_after_days integer                   -- days after its last one on which a month is closed, by ledger.yaml
 );
--- For warehouses made before the column was.
+-- For warehouses made before the columns were.
 alter table raw.ledger_run add column if not exists prices_settled_until_at timestamptz;
+alter table raw.ledger_run add column if not exists close_after_days integer;
 
 -- One row: digest of the seeds, models and macros that built the published marts. Incremental tables hold what older SQL and
 -- seeds made of the past; with other ones they are built anew, once.
 create table if not exists raw.published_transform (
     digest varchar not null
+);
+
+-- What was published of each day's cost, copied from the published file at the start of each run: that file is the only
+-- witness, a warehouse made anew cannot know it. A row is one statement about a day, in force until a later one.
+create table if not exists raw.published_costs (
+    usage_date date not null,
+    scope varchar not null,                    -- deployment | unused_commitment
+    name varchar not null,                     -- of the deployment or commitment
+    pricing_category varchar not null,
+    version_number integer not null,           -- 1: first statement about the day
+    stated_at timestamptz not null,            -- start of the run that published it
+    run_id varchar not null,
+    is_withdrawn boolean not null,             -- true: no longer in the ledger
+    provider varchar,
+    gpu_hours decimal(18, 6),
+    cost_usd decimal(38, 10),
+    rate_basis varchar,
+    total_tokens bigint
 );
 
 -- UTC days whose usage rows changed since the marts were last published; a run killed in between finds them here. The

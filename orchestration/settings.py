@@ -31,6 +31,9 @@ from scrapers.usage.prometheus_api import basic
 PROJECT_ROOT = Path(__file__).parents[1]
 DBT_DIR = PROJECT_ROOT / "dbt"
 
+# The bill of a month is final some days after its end (docs/closing.md).
+CLOSE_AFTER_DAYS = 10
+
 CONFIG_ENV = "LEDGER_CONFIG"
 DATA_DIR_ENV = "LEDGER_DATA_DIR"
 WAREHOUSE_ENV = "LEDGER_WAREHOUSE"
@@ -771,6 +774,8 @@ class AlertsSection(_Section):
 
 class Ledger(_Section):
     """The whole of `ledger.yaml`."""
+
+    close_after_days: int = Field(default=CLOSE_AFTER_DAYS, ge=0, le=365)
 
     prices: PricesSection = PricesSection()
     fleet: tuple[FleetEntry, ...] = ()

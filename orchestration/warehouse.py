@@ -47,7 +47,15 @@ from orchestration.price_versions import (
 from orchestration.seeds import ANY_CURRENCY, REPORTING_CURRENCY
 from orchestration.serving_logs.files import Discovery, KnownFile, LogFile, UnreadableFile
 from orchestration.serving_logs.registry import READERS, Load
-from orchestration.settings import BillingSource, InventorySource, Ledger, Settings, UsageSource, duckdb_config
+from orchestration.settings import (
+    CLOSE_AFTER_DAYS,
+    BillingSource,
+    InventorySource,
+    Ledger,
+    Settings,
+    UsageSource,
+    duckdb_config,
+)
 from orchestration.usage_kinds import USAGE_KINDS
 from scrapers.errors import DamagedLandingError
 from scrapers.fx.ecb import ParsedRates
@@ -1271,7 +1279,14 @@ def _write_names(con: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
             )
 
 
-def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: datetime, as_of_date: date) -> date:
+def write_run(
+    con: duckdb.DuckDBPyConnection,
+    *,
+    run_id: str,
+    started_at: datetime,
+    as_of_date: date,
+    close_after_days: int = CLOSE_AFTER_DAYS,
+) -> date:
     """Writes the one row of `raw.ledger_run` and returns the first day to rebuild.
 
     That is the earliest of: three days ending with `as_of_date`, every day whose rows changed since the last published
@@ -1297,9 +1312,10 @@ def write_run(con: duckdb.DuckDBPyConnection, *, run_id: str, started_at: dateti
                             (select min(changed_at) from raw.pending_price_changes),
                             (select max(fetched_at) from raw.source_fetches)
                         )) - interval 1 day
-                end
+                end,
+                ?
             """,
-            [run_id, started_at, as_of_date, window_start],
+            [run_id, started_at, as_of_date, window_start, close_after_days],
         )
     return window_start
 

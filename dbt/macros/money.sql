@@ -29,6 +29,18 @@ served two of them in a day bears its whole bill on them.
     {{ usd_unit_cost("cast(" ~ cost ~ " as double) * 1000000", tokens) }}
 {%- endmacro %}
 
+{#-
+Tokens at a price per million in USD, to 10 decimals, exactly: a price of 8 decimals per million has 14 per token; 20 and
+18 digits multiply to 38.
+-#}
+{% macro usd_of_tokens(tokens, usd_per_million) -%}
+    cast(
+        cast({{ tokens }} as decimal(20, 0))
+        * cast(cast({{ usd_per_million }} as decimal(18, 8)) * cast(0.000001 as decimal(7, 6)) as decimal(18, 14))
+        as decimal(38, 10)
+    )
+{%- endmacro %}
+
 {#- USD for one unit of a currency, to 10 decimals, from what a euro costs in both. -#}
 {% macro exchange_rate(usd_per_eur, units_per_eur) -%}
     cast(cast({{ usd_per_eur }} as double) / nullif(cast({{ units_per_eur }} as double), 0) as decimal(18, 10))

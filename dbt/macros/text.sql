@@ -48,3 +48,17 @@ plain signs is compared by its digest: it is shown to people, and must not be ab
 {% macro duckdb__is_plain_word(value) -%}
     regexp_full_match({{ value }}, '[A-Za-z0-9 ._:/#+-]{1,128}')
 {%- endmacro %}
+
+{#- A JSON object as text, of names and the columns that hold their values; a null value leaves its name out. -#}
+{% macro json_object_of(pairs) -%}
+    {{ return(adapter.dispatch("json_object_of")(pairs)) }}
+{%- endmacro %}
+
+{% macro duckdb__json_object_of(pairs) -%}
+    cast(
+        json_merge_patch(
+            '{}',
+            json_object({% for name, column in pairs.items() %}'{{ name }}', {{ column }}{% if not loop.last %}, {% endif %}{% endfor %})
+        ) as varchar
+    )
+{%- endmacro %}

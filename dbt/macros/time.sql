@@ -129,3 +129,13 @@ Rows of `hour_start_at`, one per hour from first_hour to last_hour inclusive, fo
 {% macro duckdb__days_between(from_day, to_day) -%}
     ({{ to_day }} - {{ from_day }})
 {%- endmacro %}
+
+{#- First day of the month that holds the day. -#}
+{% macro first_day_of_month(day) -%}
+    cast(date_trunc('month', {{ day }}) as date)
+{%- endmacro %}
+
+{#- A day's year and month as text, 2026-10. -#}
+{% macro year_and_month(day) -%}
+    substr(cast({{ day }} as {{ dbt.type_string() }}), 1, 7)
+{%- endmacro %}

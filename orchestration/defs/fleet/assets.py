@@ -84,7 +84,13 @@ def raw__ledger_run(context: dg.AssetExecutionContext, config: RunConfig):
     now = datetime.now(UTC)
     as_of = date.fromisoformat(config.date) if config.date else now.date() - timedelta(days=1)
     with Warehouse(settings.warehouse_path).connect() as con:
-        window_start = write_run(con, run_id=context.run_id, started_at=now, as_of_date=as_of)
+        window_start = write_run(
+            con,
+            run_id=context.run_id,
+            started_at=now,
+            as_of_date=as_of,
+            close_after_days=settings.ledger.close_after_days,
+        )
     return dg.MaterializeResult(
         metadata={"as_of_date": str(as_of), "window_start_date": str(window_start), "dagster/row_count": 1}
     )

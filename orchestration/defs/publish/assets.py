@@ -4,12 +4,21 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from orchestration.publication import publish
+from orchestration.publication import publish, remember_published_costs
 from orchestration.settings import DBT_DIR, PROJECT_ROOT, load_settings
 from orchestration.warehouse import Warehouse, note_published, transform_digest
 
 PUBLISHED = dg.AssetKey(["published", "inference_ledger"])
 MARTS = sorted(path.stem for path in (PROJECT_ROOT / "dbt" / "models" / "marts").rglob("*.sql"))
+
+
+@dg.asset(key=["raw", "published_costs"], group_name="raw", kinds={"python", "duckdb"}, owners=["team:finance"])
+def raw__published_costs(context: dg.AssetExecutionContext):
+    """What was published of each day's cost before this run: a figure that changes leaves a trail."""
+    settings = load_settings()
+    with Warehouse(settings.warehouse_path).connect() as con:
+        count = remember_published_costs(con, settings)
+    return dg.MaterializeResult(metadata={"dagster/row_count": count})
 
 
 @dg.asset(
