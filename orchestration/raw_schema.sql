@@ -388,6 +388,12 @@ create table if not exists raw.ledger_deployments (
 -- For warehouses made before the column was; the table is written whole at each run.
 alter table raw.ledger_deployments add column if not exists instances_per_replica integer;
 
+create table if not exists raw.ledger_latency_targets (
+    deployment varchar primary key,
+    ttft_ms decimal(18, 6),                    -- time to first token, milliseconds; null: any
+    tpot_ms decimal(18, 6)                     -- time per output token after it, milliseconds; null: any
+);
+
 create table if not exists raw.ledger_commitments (
     commitment_id varchar primary key,
     provider varchar not null,

@@ -255,6 +255,20 @@ class FleetEntry(_Section):
         return self
 
 
+class LatencyTarget(_Section):
+    """`latency_targets[]`: what a request to a deployment has to keep to count as served well."""
+
+    deployment: Name
+    ttft_ms: Decimal | None = Field(default=None, gt=0, le=10_000_000)
+    tpot_ms: Decimal | None = Field(default=None, gt=0, le=10_000_000)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "LatencyTarget":
+        if self.ttft_ms is None and self.tpot_ms is None:
+            raise ValueError("give `ttft_ms` (time to first token), `tpot_ms` (time per output token after it) or both")
+        return self
+
+
 SAVINGS_PLANS = ("savings_plan", "compute_savings_plan", "ec2_instance_savings_plan")
 Money = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=2)]
 
@@ -785,6 +799,7 @@ class Ledger(_Section):
     billing: tuple[BillingSource, ...] = ()
     models: tuple[ModelEntry, ...] = ()
     tenants: tuple[TenantEntry, ...] = ()
+    latency_targets: tuple[LatencyTarget, ...] = ()
     alerts: AlertsSection = AlertsSection()
 
     SAME_WITHIN_DEPLOYMENT: ClassVar = (
@@ -851,6 +866,14 @@ class Ledger(_Section):
                 for name in source.routes().values()
                 if name not in first
             ]
+        problems += _repeated(
+            ("latency_targets", "deployment"), [target.deployment for target in self.latency_targets]
+        )
+        problems += [
+            (("latency_targets", index, "deployment"), f"no deployment {name!r} in fleet{_suggest(name, first)}")
+            for index, name in enumerate(target.deployment for target in self.latency_targets)
+            if name not in first
+        ]
         problems += [
             (("alerts", *where), what)
             for where, what in _repeated(("channels", "name"), [channel.name for channel in self.alerts.channels])

@@ -1138,6 +1138,7 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
             "ledger_deployment_pods",
             "ledger_model_names",
             "ledger_tenants",
+            "ledger_latency_targets",
         ):
             con.execute(f"delete from raw.{table}")
         for index, entry in enumerate(ledger.fleet):
@@ -1159,6 +1160,11 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
                     entry.to,
                     entry.instances_per_replica,
                 ],
+            )
+        for target in ledger.latency_targets:
+            con.execute(
+                "insert into raw.ledger_latency_targets values (?, ?, ?)",
+                [target.deployment, target.ttft_ms, target.tpot_ms],
             )
         for commitment in ledger.commitments:
             con.execute(
@@ -1235,6 +1241,7 @@ def _usage_routes(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
             ("ledger_usage_routes", "*"),
             ("ledger_model_names", "*"),
             ("ledger_tenants", "*"),
+            ("ledger_latency_targets", "*"),
             ("ledger_deployments", "distinct deployment, model, provider, instance_type, gpus_per_replica"),
         )
         for row in con.execute(f"select {columns} from raw.{table}").fetchall()

@@ -20,6 +20,7 @@ LEDGER_TABLES = (
     "ledger_deployment_pods",
     "ledger_model_names",
     "ledger_tenants",
+    "ledger_latency_targets",
 )
 
 
@@ -40,6 +41,7 @@ def raw_ledger(context: dg.AssetExecutionContext):
     counts = {
         "ledger_deployments": len(settings.ledger.fleet),
         "ledger_commitments": len(settings.ledger.commitments),
+        "ledger_latency_targets": len(settings.ledger.latency_targets),
         "ledger_usage_routes": sum(len(source.routes()) for source in settings.ledger.usage),
         "ledger_price_sources": len(settings.ledger.prices.sources) + len(also_listed),
         "ledger_inventory_sources": len(settings.ledger.inventory),
