@@ -59,7 +59,8 @@ consumed as (
             (
                 energy_millijoules
                 - case
-                    when energy_millijoules >= previous_energy_millijoules then previous_energy_millijoules else 0
+                    when energy_millijoules >= previous_energy_millijoules then previous_energy_millijoules
+                    else 0
                 end
             ) / 3.6e9 as decimal(18, 9)
         ) as energy_kwh,
@@ -110,7 +111,9 @@ final as (
         hour_start_at,
         cast(sum(is_reading) as bigint) as reading_count,
         -- Decimals before the mean: the mean of doubles depends on the order of rows.
-        cast(avg(cast(gpu_utilization_percent / 100 as decimal(9, 8))) as decimal(9, 8)) as gpu_utilization_ratio,
+        cast(
+            avg(cast(gpu_utilization_percent / 100 as decimal(9, 8))) as decimal(9, 8)
+        ) as gpu_utilization_ratio,
         cast(avg(cast(sm_active_ratio as decimal(9, 8))) as decimal(9, 8)) as sm_active_ratio,
         cast(avg(cast(tensor_active_ratio as decimal(9, 8))) as decimal(9, 8)) as tensor_active_ratio,
         cast(avg(cast(power_watts as decimal(12, 3))) as decimal(12, 3)) as power_watts,

@@ -11,7 +11,7 @@
 -- it writes.
 {%- set look_back_hours = scrape_look_back_hours() %}
 {%- set first_scrape_hours = 3 %}
-{#- The least seconds an increase is judged over: scrapes come late by so much, and then two follow at once. #}
+{#- An increase is judged over so many seconds at least: after a late scrape two may follow at once. #}
 {%- set least_judged_seconds = 15 %}
 {#- Where the ledger does not say how many GPUs a replica has: as many as the common large machine. #}
 {%- set assumed_gpus = 8 %}
@@ -22,11 +22,9 @@ source_name, replica_key, engine, model_name, metric_name, label_value, usage_me
 with samples as (
 
     select * from {{ ref("stg_usage__samples") }}
-    where
-        usage_metric <> 'not_counted'
-        {%- if is_incremental() %}
-            and scraped_at >= {{ window_start_at(look_back_hours) }}
-        {%- endif %}
+    {%- if is_incremental() %}
+        where scraped_at >= {{ window_start_at(look_back_hours) }}
+    {%- endif %}
 
 ),
 
@@ -66,15 +64,20 @@ series_instants as (
         coalesce(series_created_at, process_started_at) as incarnation_started_at,
         lag(scraped_at) over (partition by {{ series }} order by scraped_at) as any_previous_scraped_at,
         lag(counter_value) over (partition by {{ series }} order by scraped_at) as previous_value,
-        lag(series_created_at) over (partition by {{ series }} order by scraped_at) as previous_series_created_at,
-        lag(process_started_at) over (partition by {{ series }} order by scraped_at) as previous_process_started_at
+        lag(series_created_at) over (
+            partition by {{ series }} order by scraped_at
+        ) as previous_series_created_at,
+        lag(process_started_at) over (
+            partition by {{ series }} order by scraped_at
+        ) as previous_process_started_at
     from ranked
-    where value_rank = 1
+    where value_rank = 1 and usage_metric <> 'not_counted'
 
 ),
 
--- A start is compared with a start of its kind only: a page that lost the series' creation (cut, or relabelled)
--- still states that of the process, which is earlier. It is read from a clock: a second either way is the same.
+-- A start is compared with a start of its kind only: a page that lost the series' creation (cut, or
+-- relabelled) still states that of the process, which is earlier. It is read from a clock: a second either way
+-- is the same.
 with_previous as (
 
     select
@@ -96,11 +99,12 @@ classified as (
     select
         *,
         case
-            when previous_scraped_at is null and age_seconds <= {{ first_scrape_hours * 3600 }} then 'first_scrape'
+            when previous_scraped_at is null and age_seconds <= {{ first_scrape_hours * 3600 }}
+                then 'first_scrape'
             when previous_scraped_at is null then 'baseline'
             when has_new_series_created_at or has_new_process_started_at then 'reset'
             when counter_value >= previous_value then 'increase'
-            -- Engines did count backwards (vLLM issues 6642, 36755): that the process is the same has to be known.
+            -- Engines did count backwards (vLLM issues 6642, 36755); the process has to be known as the same.
             when not has_new_series_created_at or not has_new_process_started_at then 'decrease'
             else 'reset'
         end as delta_basis

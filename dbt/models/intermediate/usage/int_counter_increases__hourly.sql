@@ -71,7 +71,9 @@ replica_hours as (
         replica_key,
         counted_hour_at,
         {%- for metric in metrics %}
-            sum(case when usage_metric = '{{ metric }}' and preference_rank = 1 then delta end) as {{ metric }},
+            sum(
+                case when usage_metric = '{{ metric }}' and preference_rank = 1 then delta end
+            ) as {{ metric }},
         {%- endfor %}
         {%- for metric in page_metrics %}
             max(case when usage_metric = '{{ metric }}' then 1 else 0 end) as has_{{ metric }},
@@ -83,13 +85,16 @@ replica_hours as (
 
 ),
 
--- A frontend speaks for all engines behind it: where one of those is scraped too, its tokens would count twice.
+-- A frontend speaks for all engines behind it: where one of those is scraped too, tokens would count twice.
 counted_hours as (
 
     select
         *,
         min(best_preference) over (partition by source_name, model_name, counted_hour_at) as hour_preference
     from replica_hours
+    {%- if is_incremental() %}
+        where counted_hour_at >= {{ window_start_at(look_back_hours) }}
+    {%- endif %}
 
 ),
 
@@ -163,11 +168,7 @@ final as (
             and hours.model_name = activity.model_name
             and hours.replica_key = activity.replica_key
             and hours.counted_hour_at = activity.counted_hour_at
-    where
-        (hours.best_preference < {{ frontend_preference }} or hours.hour_preference = hours.best_preference)
-        {%- if is_incremental() %}
-            and hours.counted_hour_at >= {{ window_start_at(look_back_hours) }}
-        {%- endif %}
+    where hours.best_preference < {{ frontend_preference }} or hours.hour_preference = hours.best_preference
 
 )
 

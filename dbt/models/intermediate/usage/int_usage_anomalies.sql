@@ -10,11 +10,9 @@
 with deltas as (
 
     select * from {{ ref("int_counter_deltas") }}
-    where
-        quarantine_reason is not null
-        {%- if is_incremental() %}
-            and scraped_at >= {{ window_start_at() }}
-        {%- endif %}
+    {%- if is_incremental() %}
+        where scraped_at >= {{ window_start_at() }}
+    {%- endif %}
 
 ),
 
@@ -38,6 +36,7 @@ final as (
         observed_change,
         largest_plausible_change
     from deltas
+    where quarantine_reason is not null
 
 )
 

@@ -1,5 +1,5 @@
--- What a scraped replica can have computed with at most: the largest of the deployments its source goes to. By
--- source and not by route, because counters are judged before their names are resolved.
+-- What a scraped replica can have computed with at most: the largest of the deployments its source goes to.
+-- By source and not by route, because counters are judged before their names are resolved.
 with routes as (
 
     select * from {{ ref("stg_ledger__usage_routes") }}

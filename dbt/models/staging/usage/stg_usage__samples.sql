@@ -1,5 +1,5 @@
--- Engines name alike things differently, and over their releases: each exposed name gets the ledger's own here
--- and only here, by the seeds engine_metrics and engine_metric_prefixes. A sample that counts for two
+-- Engines name alike things differently, and over their releases: each exposed name gets the ledger's own
+-- here and only here, by the seeds engine_metrics and engine_metric_prefixes. A sample that counts for two
 -- quantities (what a cache held is part of the prompt) gives two rows.
 
 with source as (
