@@ -3,9 +3,9 @@
     python -m benchmarks.price_snapshots [--rows 10000]
 
 Each source gets one answer in its provider's shape (those of the contract tests, repeated under other names), landed as
-a replay; what is timed is what a run does with it. Prints seconds and records of each source, the sum with the processor
-time (what a busy machine does not distort), and the peak memory; the limits are 30 s and 1 GB on two cores. The first
-source bears the import of the gate.
+a replay; what is timed is what a run does with it. Prints seconds and records of each source, the sum with the
+processor time (what a busy machine does not distort), and the peak memory; the limits are 30 s and 1 GB on two cores.
+The first source bears the import of the gate.
 """
 
 import argparse
