@@ -45,7 +45,10 @@ def test_zero_effective_costs_of_the_public_sample_are_a_finding(samples: Path, 
         con.execute("set timezone = 'UTC'")
         load_bills(con, settings.ledger.billing[0], settings, now=datetime(2026, 11, 24, tzinfo=UTC))
     warehouse.replace("raw.ledger_billing_sources", [{"source_name": "sample", "kind": "focus"}], "true")
-    warehouse.dbt("run", "--select", "int_billing_lines", "int_billed_costs__hourly", "fct_bill_findings")
+    warehouse.dbt("seed", "--select", "instance_types")  # the worlds had types of their own
+    warehouse.dbt(
+        "run", "--select", "int_billing_lines", "int_billed_costs__hourly", "int_bill_findings", "fct_bill_findings"
+    )
     with sample.open(encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream))
 
