@@ -1,6 +1,6 @@
--- One source of volume per deployment and hour: that of the first role (seed usage_roles) that covers it. Roles
--- tell of the same calls, so they never add up; sources of one role do, and what two of them both tell was
--- dropped where calls are told apart.
+-- One source of volume per deployment and hour: that of the first role (seed usage_roles) that covers it.
+-- Roles tell of the same calls, so they never add up; sources of one role do, and what two of them both tell
+-- was dropped where calls are told apart.
 
 with engine_usage as (
 

@@ -5,6 +5,11 @@
     meta={"window_column": "usage_date", "window_look_back_hours": usage_days_look_back_hours()},
 ) }}
 
+{%- set sums = [
+    "input_tokens", "cached_input_tokens", "output_tokens", "total_tokens", "reasoning_tokens",
+    "cache_write_tokens", "request_count",
+] %}
+{%- set stated = "stated_input_tokens + coalesce(stated_cached_input_tokens, 0) + stated_output_tokens" %}
 -- depends_on: {{ ref('stg_ledger__run') }}
 with tenant_usage as (
 
@@ -28,17 +33,11 @@ final as (
         tenant,
         max(team) as team,
         max(cost_center) as cost_center,
-        {%- for what in ["input_tokens", "cached_input_tokens", "output_tokens", "total_tokens", "reasoning_tokens", "cache_write_tokens", "request_count"] %}
+        {%- for what in sums %}
             cast(sum({{ what }}) as bigint) as {{ what }},
         {%- endfor %}
-        cast(sum(stated_input_tokens + coalesce(stated_cached_input_tokens, 0) + stated_output_tokens) as bigint)
-            as stated_total_tokens,
-        cast(
-            {{ ratio(
-                "sum(total_tokens)",
-                "sum(stated_input_tokens + coalesce(stated_cached_input_tokens, 0) + stated_output_tokens)",
-            ) }} as decimal(28, 8)
-        ) as scaling_ratio,
+        cast(sum({{ stated }}) as bigint) as stated_total_tokens,
+        cast({{ ratio("sum(total_tokens)", "sum(" ~ stated ~ ")") }} as decimal(28, 8)) as scaling_ratio,
         max(case when is_scaled then 1 else 0 end) = 1 as is_scaled,
         max(coverage_ratio) as coverage_ratio
     from tenant_usage
