@@ -10,7 +10,7 @@
     "cache_write_tokens", "request_count",
 ] %}
 {%- set stated = "stated_input_tokens + coalesce(stated_cached_input_tokens, 0) + stated_output_tokens" %}
--- depends_on: {{ ref('stg_ledger__run') }}
+{%- set window_start = window_start_at(usage_days_look_back_hours()) %}
 with tenant_usage as (
 
     select
@@ -18,7 +18,7 @@ with tenant_usage as (
         {{ day_of("usage_hour_at") }} as usage_date
     from {{ ref("int_tenant_usage__hourly") }}
     {%- if is_incremental() %}
-        where usage_hour_at >= {{ window_start_at(usage_days_look_back_hours()) }}
+        where usage_hour_at >= {{ window_start }}
     {%- endif %}
 
 ),
