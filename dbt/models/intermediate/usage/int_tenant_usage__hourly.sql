@@ -357,7 +357,11 @@ rests as (
         shared_hours.usage_basis,
         shared_hours.share_basis,
         shared_hours.coverage_ratio,
-        attributed.deployment is not null as has_parties,
+        -- A class that is counted and that no party states is nobody's, were it zero.
+        attributed.deployment is null
+        {%- for what in shared %}
+            or (shared_hours.{{ what }} is not null and attributed.{{ what }} is null)
+        {%- endfor %} as has_unstated_class,
         {%- for what in shared %}
             shared_hours.{{ what }} - coalesce(attributed.{{ what }}, 0)
                 as {{ what }}{% if not loop.last %},{% endif %}
@@ -396,7 +400,7 @@ unattributed_rows as (
     from rests
     left join deployments on rests.deployment = deployments.deployment
     where
-        not rests.has_parties
+        rests.has_unstated_class
         or rests.input_tokens + coalesce(rests.cached_input_tokens, 0) + rests.output_tokens > 0
         or rests.request_count > 0
 
