@@ -1,6 +1,6 @@
--- In the days the run rebuilds, every row of a log is a call, counted once, or a dropped copy of one. Up to the
--- last day of the run, the calls of a deployment's hour are its volume, or a role that ranks before speaks for
--- the hour; calls without a deployment are listed as unmapped.
+-- In the days the run rebuilds, every row of a log is a call, counted once, or a dropped copy of one. Up to
+-- the last day of the run, the calls of a deployment's hour are its volume, or a role that ranks before
+-- speaks for the hour; calls without a deployment are listed as unmapped.
 with request_usage as (
 
     select * from {{ ref("int_request_usage__hourly") }}

@@ -1,7 +1,8 @@
 -- What a difference is made of sums to it, and it has parts where it is known, and a reason where it is not.
 {%- set parts = [
-    "aborted", "crash_tail", "repeated_prompts", "missing_usage", "failed_calls", "duplicates", "gateway_cache",
-    "counted_differently", "not_in_log", "not_in_engine_records", "hours_without_counters", "unexplained",
+    "aborted", "crash_tail", "repeated_prompts", "missing_usage", "failed_calls", "duplicates",
+    "gateway_cache", "counted_differently", "not_in_log", "not_in_engine_records",
+    "hours_without_counters", "unexplained",
 ] %}
 select
     usage_date,

@@ -48,7 +48,9 @@ full outer join tenant_hours
 where
     usage_hours.deployment is null
     or tenant_hours.deployment is null
-    {%- for what in ["input_tokens", "cached_input_tokens", "output_tokens", "total_tokens", "request_count"] %}
+    {%- for what in [
+        "input_tokens", "cached_input_tokens", "output_tokens", "total_tokens", "request_count",
+    ] %}
         or usage_hours.{{ what }} is distinct from tenant_hours.{{ what }}
     {%- endfor %}
 

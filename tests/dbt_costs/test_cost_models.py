@@ -238,6 +238,7 @@ def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_p
     """Scrapes days apart, calls of up to a day, days out of order, routes that change: as if all had come at once."""
     world = make_sparse_world(SEED_OF_THE_WORLD)
     warehouse = new_warehouse(tmp_path / "w.duckdb", target_dir, world)
+    warehouse.dbt("seed", "--select", "usage_roles")
     loaded: set[date] = set()
     for first, last in ((8, 11), (15, 20), (1, 7), (12, 14)):
         loaded |= {date(2026, 10, day) for day in range(first, last + 1)}

@@ -5,8 +5,8 @@
 ) }}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
--- Calls of the run's window only, for the models that add them up: what is older stands there. Copies are told
--- apart within a UTC day, so that a day can be read without all the others: copies carry one start time.
+-- Calls of the run's window only, for the models that add them up: what is older stands there. Copies are
+-- told apart within a UTC day, so that a day can be read without all the others: copies carry one start time.
 {%- set call = "usage_date, request_id, call_id, sub_index" %}
 with requests as (
 
@@ -97,8 +97,8 @@ placed as (
         case
             when role = 'engine_requests' then coalesce(trace_id, call_id, request_id) else request_id
         end as match_id,
-        -- A gateway's or client's failed attempt is repeated by one that counts; a call that the engine gave up
-        -- is work it did.
+        -- A gateway's or client's failed attempt is repeated by one that counts; a call that the engine gave
+        -- up is work it did.
         token_source = 'failed' and role <> 'engine_requests' as is_without_work
     from in_role
 
@@ -144,7 +144,8 @@ final as (
         and trace_id is not null
         and role <> 'engine_requests'
         and row_number() over (
-            partition by source_name, usage_date, trace_id, is_counted order by started_at, request_id, call_id
+            partition by source_name, usage_date, trace_id, is_counted
+            order by started_at, request_id, call_id
         ) > 1 as is_retry,
         -- The engine states the prompt with each of n answers, and computes it (or finds it) each time.
         role = 'engine_requests'

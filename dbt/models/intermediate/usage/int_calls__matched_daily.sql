@@ -7,9 +7,9 @@
 
 {%- set classes = ["prompt", "cached_input", "output"] %}
 -- depends_on: {{ ref('stg_ledger__run') }}
--- What the engine's own records say of the calls that a gateway or client tells of. An engine returns the name
--- it gave a request (vLLM: chatcmpl- and the caller's X-Request-Id), and all answers to one request share it. Holds
--- deployments: other routes open the window, as for int_request_activity__hourly.
+-- What the engine's own records say of the calls that a gateway or client tells of. An engine returns the
+-- name it gave a request (vLLM: chatcmpl- and the caller's X-Request-Id), and all answers to one request
+-- share it. Holds deployments: other routes open the window, as for int_request_activity__hourly.
 with routes as (
 
     select * from {{ ref("int_usage_routes__resolved") }}
@@ -87,8 +87,10 @@ final as (
         count(*) as call_count,
         cast(sum(engine_requests.answer_count) as bigint) as engine_request_count,
         {%- for tokens in classes %}
-            cast(sum(case when told.outcome = 'stated' then coalesce(told.{{ tokens }}_tokens, 0) else 0 end) as bigint)
-                as {{ tokens }}_tokens,
+            cast(
+                sum(case when told.outcome = 'stated' then coalesce(told.{{ tokens }}_tokens, 0) else 0 end)
+                as bigint
+            ) as {{ tokens }}_tokens,
             cast(sum(engine_requests.{{ tokens }}_tokens) as bigint) as engine_{{ tokens }}_tokens,
             cast(sum(engine_requests.further_{{ tokens }}_tokens) as bigint)
                 as further_{{ tokens }}_tokens{% if not loop.last %},{% endif %}

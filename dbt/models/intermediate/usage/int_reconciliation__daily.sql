@@ -7,8 +7,8 @@
 
 {%- set tokens = {"prompt_tokens": "prompt", "cached_tokens": "cached_input", "output_tokens": "output"} %}
 {%- set parts = [
-    "aborted", "crash_tail", "repeated_prompts", "missing_usage", "failed_calls", "duplicates", "gateway_cache",
-    "counted_differently", "not_in_log", "not_in_engine_records", "hours_without_counters",
+    "aborted", "crash_tail", "repeated_prompts", "missing_usage", "failed_calls", "duplicates",
+    "gateway_cache", "counted_differently", "not_in_log", "not_in_engine_records", "hours_without_counters",
 ] %}
 -- depends_on: {{ ref('stg_ledger__run') }}
 -- Two sources on the same day, and why they differ. A difference between counters and a gateway or client is
@@ -100,7 +100,8 @@ request_days as (
         {%- for measure, class in tokens.items() %}
             cast(sum(request_usage.{{ class }}_tokens) as bigint) as {{ measure }},
             cast(sum(request_usage.dropped_{{ class }}_tokens) as bigint) as duplicates_{{ measure }},
-            cast(sum(request_usage.gateway_cache_{{ class }}_tokens) as bigint) as gateway_cache_{{ measure }},
+            cast(sum(request_usage.gateway_cache_{{ class }}_tokens) as bigint)
+                as gateway_cache_{{ measure }},
             cast(0 as bigint) as failed_calls_{{ measure }},
             cast(
                 sum(
@@ -113,7 +114,8 @@ request_days as (
         cast(sum(request_usage.gateway_cache_count) as bigint) as gateway_cache_requests,
         cast(sum(request_usage.failed_count) as bigint) as failed_calls_requests,
         cast(
-            sum(case when uncounted_hours.deployment is not null then request_usage.request_count end) as bigint
+            sum(case when uncounted_hours.deployment is not null then request_usage.request_count end)
+            as bigint
         ) as uncounted_requests
     from request_usage
     inner join run on request_usage.usage_hour_at < run.as_of_end_at
@@ -130,8 +132,8 @@ request_days as (
 
 ),
 
--- One row per deployment, day, role and measure. `counted` is what counts as volume, `stated` what the rows of
--- the source sum to as they stand.
+-- One row per deployment, day, role and measure. `counted` is what counts as volume, `stated` what the rows
+-- of the source sum to as they stand.
 role_values as (
 
     {% for measure in tokens.keys() | list + ["requests"] %}
@@ -170,9 +172,10 @@ role_values as (
 
 ),
 
--- Counters less the engine's records. Where the engine finished as many requests as it has records (to one in a
--- thousand: some finish after midnight), the records are complete, and what the counters hold more is the work
--- of requests that it never finished. Where it holds less on a day of a restart, the counters lost the tail.
+-- Counters less the engine's records. Where the engine finished as many requests as it has records (to one in
+-- a thousand: some finish after midnight), the records are complete, and what the counters hold more is the
+-- work of requests that it never finished. Where it holds less on a day of a restart, the counters lost the
+-- tail.
 engine_gaps as (
 
     select
@@ -182,7 +185,8 @@ engine_gaps as (
         counters.counted - (records.counted - records.uncounted) as gap,
         -records.uncounted as hours_without_counters,
         counter_days.has_restart,
-        abs(counter_days.requests - request_days.requests + coalesce(request_days.uncounted_requests, 0)) * 1000
+        1000
+        * abs(counter_days.requests - request_days.requests + coalesce(request_days.uncounted_requests, 0))
         <= counter_days.requests as is_complete
     from role_values as counters
     inner join role_values as records
@@ -229,9 +233,16 @@ matched_days as (
         >= coalesce(sum(case when outcome = 'stated' then call_count end), 0)
         and sum(case when is_matched then 1 else 0 end) > 0 as has_shared_ids,
         {%- for measure, class in tokens.items() %}
-            {{ 0 if class == "output" else
-                "coalesce(sum(case when outcome = 'stated' and is_matched then further_" ~ class ~ "_tokens end), 0)"
-            }} as repeated_prompts_{{ measure }},
+            -- What each answer generates is told of; the prompt is told once.
+            coalesce(
+                sum(
+                    case
+                        when outcome = 'stated' and is_matched
+                            then {{ 0 if class == "output" else "further_" ~ class ~ "_tokens" }}
+                    end
+                ),
+                0
+            ) as repeated_prompts_{{ measure }},
             coalesce(sum(case when outcome = 'missing' and is_matched then engine_{{ class }}_tokens end), 0)
                 as missing_usage_{{ measure }},
             coalesce(sum(case when outcome = 'failed' and is_matched then engine_{{ class }}_tokens end), 0)
@@ -254,7 +265,8 @@ matched_days as (
         coalesce(
             sum(
                 case
-                    when outcome in ('stated', 'missing') and is_matched then engine_request_count - call_count
+                    when outcome in ('stated', 'missing') and is_matched
+                        then engine_request_count - call_count
                 end
             ),
             0
@@ -265,7 +277,8 @@ matched_days as (
         coalesce(
             sum(
                 case
-                    when outcome in ('stated', 'missing') and is_matched then engine_request_count - call_count
+                    when outcome in ('stated', 'missing') and is_matched
+                        then engine_request_count - call_count
                 end
             ),
             0
@@ -351,7 +364,8 @@ compared as (
         -- Which steps lead from left to right.
         pair_days.left_role = 'engine_counters'
         and engine_steps.deployment is not null
-        and (pair_days.right_role = 'engine_requests' or told_steps.deployment is not null) as has_engine_step,
+        and (pair_days.right_role = 'engine_requests' or told_steps.deployment is not null)
+            as has_engine_step,
         pair_days.left_role in ('engine_counters', 'engine_requests')
         and told_steps.deployment is not null
         and (pair_days.left_role = 'engine_requests' or engine_steps.deployment is not null) as has_told_step,
@@ -457,7 +471,10 @@ final as (
             cast(case when difference is not null then {{ part }} end as bigint) as {{ part }}_difference,
         {%- endfor %}
         cast(
-            difference{% for part in parts %} - {{ part }}{% endfor %} as bigint
+            difference
+            {%- for part in parts %}
+                - {{ part }}
+            {%- endfor %} as bigint
         ) as unexplained_difference
     from explained
 

@@ -13,7 +13,8 @@
 with requests as (
 
     select * from {{ ref("stg_usage__requests") }}
-    -- A call that failed, or that the gateway answered by itself, moved no token; one without an end, or with an end before its start, has no length.
+    -- A call that failed, or that the gateway answered by itself, moved no token; one without an end, or with
+    -- an end before its start, has no length.
     where token_source not in ('failed', 'gateway_cache') and completed_at > started_at
     {%- if is_incremental() %}
         -- A call lasts at most a day (MAX_CALL_DAYS in serving_logs/requests.py): one that began earlier

@@ -5,13 +5,15 @@
     meta={"window_column": "usage_hour_at", "window_look_back_hours": usage_days_look_back_hours()},
 ) }}
 
-{%- set classes = ["input", "cached_input", "output"] %}
+{%- set shared = ["input_tokens", "cached_input_tokens", "output_tokens", "request_count"] %}
+{%- set own = shared + ["prompt_tokens", "reasoning_tokens", "cache_write_tokens"] %}
 -- depends_on: {{ ref('stg_ledger__run') }}
--- Whose the volume of an hour is. Where rows of calls cover enough of a day, they give the shares of all of it:
--- what no call explains (calls cut off, the tail of a crash) is shared in proportion. The shares are those of
--- the hour, since what a tenant asks for changes over the day and so does what an hour costs. They are those of
--- the day where the hour of a call and the hour of its tokens need not be the same: an increase between scrapes
--- far apart, or an hour without calls beside one with calls. Other hours without calls are nobody's.
+-- Whose the volume of an hour is. Where rows of calls cover enough of a day, they give the shares of all of
+-- it: what no call explains (calls cut off, the tail of a crash) is shared in proportion. The shares are
+-- those of the hour, since what a tenant asks for changes over the day and so does what an hour costs. They
+-- are those of the day where the hour of a call and the hour of its tokens need not be the same: an increase
+-- between scrapes far apart, or an hour without calls beside one with calls. Other hours without calls are
+-- nobody's.
 with usage_hours as (
 
     select
@@ -161,7 +163,7 @@ day_calls as (
         tenant,
         max(team) as team,
         max(cost_center) as cost_center,
-        {%- for what in ["prompt_tokens", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cache_write_tokens", "request_count"] %}
+        {%- for what in own %}
             sum({{ what }}) as {{ what }}{% if not loop.last %},{% endif %}
         {%- endfor %}
     from tenant_calls
@@ -213,9 +215,10 @@ weighted as (
             as stated_cached_input_tokens,
         case when tenant_calls.deployment is null then 0 else tenant_calls.output_tokens end
             as stated_output_tokens,
-        {%- for what in ["prompt_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cache_write_tokens", "request_count"] %}
-            case when shared_hours.share_basis = 'day' then day_calls.{{ what }} else tenant_calls.{{ what }} end
-                as own_{{ what }},
+        {%- for what in own if what != "input_tokens" %}
+            case
+                when shared_hours.share_basis = 'day' then day_calls.{{ what }} else tenant_calls.{{ what }}
+            end as own_{{ what }},
         {%- endfor %}
         -- Where the volume does not tell cached tokens apart, neither do the shares.
         case
@@ -247,12 +250,13 @@ weighted as (
 
 ),
 
--- What the parties of an hour have together, by class: all of it, or what their calls state, at most all of it.
+-- What the parties of an hour have together, by class: all of it, or what their calls state, at most all of
+-- it.
 together as (
 
     select
         *,
-        {%- for what in ["input_tokens", "cached_input_tokens", "output_tokens", "request_count"] %}
+        {%- for what in shared %}
             case
                 when {{ what }} is null then null
                 when share_basis in ('hour', 'day') then {{ what }}
@@ -282,7 +286,7 @@ allocated as (
 
     select
         *,
-        {%- for what in ["input_tokens", "cached_input_tokens", "output_tokens", "request_count"] %}
+        {%- for what in shared %}
             cast(
                 {{ share_of(
                     "shared_" ~ what,
@@ -353,8 +357,12 @@ rests as (
         shared_hours.usage_basis,
         shared_hours.share_basis,
         shared_hours.coverage_ratio,
-        attributed.deployment is not null as has_parties,
-        {%- for what in ["input_tokens", "cached_input_tokens", "output_tokens", "request_count"] %}
+        -- A class that is counted and that no party states is nobody's, were it zero.
+        attributed.deployment is null
+        {%- for what in shared %}
+            or (shared_hours.{{ what }} is not null and attributed.{{ what }} is null)
+        {%- endfor %} as has_unstated_class,
+        {%- for what in shared %}
             shared_hours.{{ what }} - coalesce(attributed.{{ what }}, 0)
                 as {{ what }}{% if not loop.last %},{% endif %}
         {%- endfor %}
@@ -392,7 +400,7 @@ unattributed_rows as (
     from rests
     left join deployments on rests.deployment = deployments.deployment
     where
-        not rests.has_parties
+        rests.has_unstated_class
         or rests.input_tokens + coalesce(rests.cached_input_tokens, 0) + rests.output_tokens > 0
         or rests.request_count > 0
 

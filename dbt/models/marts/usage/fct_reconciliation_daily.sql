@@ -1,6 +1,7 @@
 {%- set parts = [
-    "aborted", "crash_tail", "repeated_prompts", "missing_usage", "failed_calls", "duplicates", "gateway_cache",
-    "counted_differently", "not_in_log", "not_in_engine_records", "hours_without_counters", "unexplained",
+    "aborted", "crash_tail", "repeated_prompts", "missing_usage", "failed_calls", "duplicates",
+    "gateway_cache", "counted_differently", "not_in_log", "not_in_engine_records",
+    "hours_without_counters", "unexplained",
 ] %}
 with reconciled as (
 
@@ -47,7 +48,8 @@ final as (
             when reconciled.difference is not null
                 then
                     reconciled.unexplained_difference
-                    >= -tolerances.max_shortfall_ratio * greatest(reconciled.left_value, reconciled.right_value)
+                    >= -tolerances.max_shortfall_ratio
+                    * greatest(reconciled.left_value, reconciled.right_value)
                     and (
                         tolerances.max_excess_ratio is null
                         or reconciled.unexplained_difference

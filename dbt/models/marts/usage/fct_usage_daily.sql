@@ -5,7 +5,12 @@
     meta={"window_column": "usage_date", "window_look_back_hours": usage_days_look_back_hours()},
 ) }}
 
--- depends_on: {{ ref('stg_ledger__run') }}
+{%- set sums = [
+    "input_tokens", "cached_input_tokens", "output_tokens", "total_tokens", "reasoning_tokens",
+    "cache_write_tokens", "request_count",
+] %}
+{%- set stated = "stated_input_tokens + coalesce(stated_cached_input_tokens, 0) + stated_output_tokens" %}
+{%- set window_start = window_start_at(usage_days_look_back_hours()) %}
 with tenant_usage as (
 
     select
@@ -13,7 +18,7 @@ with tenant_usage as (
         {{ day_of("usage_hour_at") }} as usage_date
     from {{ ref("int_tenant_usage__hourly") }}
     {%- if is_incremental() %}
-        where usage_hour_at >= {{ window_start_at(usage_days_look_back_hours()) }}
+        where usage_hour_at >= {{ window_start }}
     {%- endif %}
 
 ),
@@ -28,17 +33,11 @@ final as (
         tenant,
         max(team) as team,
         max(cost_center) as cost_center,
-        {%- for what in ["input_tokens", "cached_input_tokens", "output_tokens", "total_tokens", "reasoning_tokens", "cache_write_tokens", "request_count"] %}
+        {%- for what in sums %}
             cast(sum({{ what }}) as bigint) as {{ what }},
         {%- endfor %}
-        cast(sum(stated_input_tokens + coalesce(stated_cached_input_tokens, 0) + stated_output_tokens) as bigint)
-            as stated_total_tokens,
-        cast(
-            {{ ratio(
-                "sum(total_tokens)",
-                "sum(stated_input_tokens + coalesce(stated_cached_input_tokens, 0) + stated_output_tokens)",
-            ) }} as decimal(28, 8)
-        ) as scaling_ratio,
+        cast(sum({{ stated }}) as bigint) as stated_total_tokens,
+        cast({{ ratio("sum(total_tokens)", "sum(" ~ stated ~ ")") }} as decimal(28, 8)) as scaling_ratio,
         max(case when is_scaled then 1 else 0 end) = 1 as is_scaled,
         max(coverage_ratio) as coverage_ratio
     from tenant_usage

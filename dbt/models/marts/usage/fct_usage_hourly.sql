@@ -5,7 +5,7 @@
     meta={"window_column": "usage_hour_at", "window_look_back_hours": usage_days_look_back_hours()},
 ) }}
 
--- depends_on: {{ ref('stg_ledger__run') }}
+{%- set window_start = window_start_at(usage_days_look_back_hours()) %}
 with final as (
 
     select
@@ -34,7 +34,7 @@ with final as (
         coverage_ratio
     from {{ ref("int_tenant_usage__hourly") }}
     {%- if is_incremental() %}
-        where usage_hour_at >= {{ window_start_at(usage_days_look_back_hours()) }}
+        where usage_hour_at >= {{ window_start }}
     {%- endif %}
 
 )
