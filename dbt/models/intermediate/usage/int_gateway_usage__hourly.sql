@@ -17,8 +17,8 @@ with requests as (
 
 ),
 
--- Copies and attempts are few, and to sort all calls of a day for their sake takes three times as long, with all
--- columns in memory: only calls whose key or trace is there more than once go through the windows.
+-- Copies and attempts are few. To sort all calls of a day for their sake takes three times as long, with all
+-- columns in memory: only calls whose key or trace repeats go through the windows.
 copied as (
 
     select
