@@ -1,5 +1,5 @@
--- Everything that may have to be told, whatever found it. A further source is a model with these columns and a
--- line here.
+-- Everything that may have to be told, whatever found it. A further source is a model with these columns and
+-- a line here.
 {%- set sources = [
     "freshness",
     "hours",

@@ -31,8 +31,8 @@ run as (
 
 ),
 
--- What of a day's cost follows a feed: prices that are listed and not fixed for a term, and what a usage source
--- counts.
+-- What of a day's cost follows a feed: prices that are listed and not fixed for a term, and what a usage
+-- source counts.
 exposed as (
 
     select

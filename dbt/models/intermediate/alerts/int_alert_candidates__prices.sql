@@ -73,7 +73,7 @@ final as (
         case when findings.ratio > 1 then 'up' when findings.ratio < 1 then 'down' else '' end as direction,
         coalesce(findings.likely_cause, '') as cause,
         'price|' || findings.source || '|' || coalesce(findings.likely_cause, findings.rule_id) as group_key,
-        -- What a source that is silent makes itself: nothing moves, and offers are missing. A price that breaks
+        -- What a source that is silent makes itself: nothing moves, offers are missing. A price that breaks
         -- a bound or an invariant is wrong whenever it was read.
         case when findings.layer in ('coverage', 'staleness') then findings.source else '' end as feed,
         false as is_feed_fault,
