@@ -1,4 +1,4 @@
-"""The command line: `run | replay | reparse | check-config | query | alerts | dev | backtest-price-checks`.
+"""The command line: `inference-ledger run`, `replay`, `reparse`, `check-config`, `query`, `alerts`, `dev`, exports and backtests.
 
 Errors a user can act on are printed as sentences, without a traceback. Exit codes: 0 published, 1 nothing could be
 published (or the command failed), 2 wrong usage or a wrong ledger.yaml.
@@ -413,6 +413,29 @@ def backtest_price_checks(
                 out.print(line, markup=False, soft_wrap=True)
     except HistoryError as error:
         _fail(str(error))
+
+
+@app.command("backtest-drift")
+def backtest_drift(
+    nab: Annotated[
+        Path | None,
+        typer.Option("--nab", help="Folder with NAB's data and labels.  [default: the shared sample, if it is there]"),
+    ] = None,
+    series: Annotated[int, typer.Option("--series", help="Simulated series of each kind.", min=10)] = 150,
+    worlds: Annotated[int, typer.Option("--worlds", help="Worlds with one planted cause; 0 for none.", min=0)] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same series and worlds.")] = 1,
+) -> None:
+    """Judge simulated unit costs, NAB's series and planted causes: found how soon, cried in vain how often."""
+    from orchestration.drift_backtest import BacktestError, report
+
+    sample = PROJECT_ROOT.parent / "shared" / "samples" / "anomaly" / "nab"
+    if nab is None and sample.is_dir():
+        nab = sample
+    try:
+        for line in report(series=series, worlds=worlds, seed=seed, nab=nab):
+            out.print(line, markup=False, soft_wrap=True)
+    except BacktestError as error:
+        _fail(str(error), code=2)
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """Which daily unit costs drifted: expected value, band, point test and level-shift test, many series at once.
 
-Pure arithmetic on arrays of series x days; the database is drift_scores.py's. It stands here and not in SQL because it is
-sequential (a CUSUM that restarts, a shift that is held until it is gone or the new normal) and because its limits come
-from a bootstrap. docs/drift.md says in words what each step does and shows the backtest.
+Pure arithmetic on arrays of series x days; the database is drift_scores.py's. It stands here and not in SQL because it
+is sequential (a CUSUM that restarts, a shift that is held until it is gone or the new normal) and because its limits
+come from a bootstrap. docs/drift.md says in words what each step does and shows the backtest.
 
 A day is judged by earlier days and by the state that the day before left. So scoring the days since a window's start,
 from the state kept of the day before, gives what scoring all of history gives.
@@ -52,7 +52,7 @@ class Method(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The numbers of the seed `drift_thresholds`, which gives the reason of each. Periods are weeks of a daily series."""
+    """The numbers of the seed `drift_thresholds`, which gives the reason of each. A period is a week of days."""
 
     reference_periods: int
     reference_minimum: int
@@ -67,6 +67,7 @@ class Thresholds:
     history_periods: int
     independence_days: int
     independence_z: float
+    dependence_factor: float
     winsor_z: float
     point_alarm_days: float
     shift_alarm_days: float
@@ -442,9 +443,10 @@ class Detector:
         """Log of the mean days until a sum of a series that does not shift first reaches `height`.
 
         Bootstrap: blocks of the series' own scores, drawn anew, make futures of ten periods. A second draw as long as
-        the reference plays the reference: its mean is how far the expected value is off. The highest sums of the futures
-        follow a Gumbel law, which carries on to run lengths beyond the futures. Blocks are whole periods, or single days
-        where a long history shows no dependence between days: whole periods would only add noise to the limit.
+        the reference plays the reference: its mean is how far the expected value is off. The highest sums of the
+        futures follow a Gumbel law, which carries on to run lengths beyond the futures. Blocks are single days where a
+        long history shows no dependence between days: longer ones would only add noise to the limit. Else they are
+        whole periods, and as these cut what reaches further, the run length is divided by `dependence_factor`.
 
         Args:
             history: series x days, in scales, a whole number of periods, the latest last; NaN where there is no score.
@@ -458,7 +460,7 @@ class Detector:
         steps = np.nan_to_num(steps)
         rng = np.random.default_rng(20_261_101)
         run_length = np.empty(len(steps))
-        for group, block in ((independent, 1), (~independent, slots)):
+        for group, block, factor in ((independent, 1, 1.0), (~independent, slots, limits.dependence_factor)):
             if not group.any():
                 continue
             blocks = steps[group].reshape(int(group.sum()), -1, block)
@@ -474,7 +476,7 @@ class Detector:
                 highest = np.maximum(highest, (sums - floor).max(axis=2))
             spread = np.maximum(highest.std(axis=1) * math.sqrt(6.0) / math.pi, 0.05)
             location = highest.mean(axis=1) - EULER_GAMMA * spread
-            run_length[group] = math.log(paths.shape[2]) + (height[group] - location) / spread
+            run_length[group] = math.log(paths.shape[2] / factor) + (height[group] - location) / spread
         return run_length
 
     def _begin_shift(
@@ -583,7 +585,8 @@ def _spread(residuals: Floats) -> Floats:
     cut = 4.0 * robust[:, None]
     count = np.maximum(np.isfinite(residuals).sum(axis=1), 1)
     square = np.nan_to_num(np.minimum(np.abs(residuals), cut)) ** 2
-    return np.fmax(robust, np.sqrt(square.sum(axis=1) / count))
+    result: Floats = np.fmax(robust, np.sqrt(square.sum(axis=1) / count))
+    return result
 
 
 def autocorrelation_z(steps: Floats) -> Floats:
@@ -594,7 +597,8 @@ def autocorrelation_z(steps: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         covariance = np.where(both, before * after, 0.0).sum(axis=1) / pairs
         z = covariance / np.nanmean(steps**2, axis=1) * np.sqrt(pairs)
-    return np.where(np.isfinite(z), z, 0.0)
+    result: Floats = np.where(np.isfinite(z), z, 0.0)
+    return result
 
 
 def tail_probability(history: Floats, z: Floats) -> Floats:
@@ -616,7 +620,8 @@ def tail_probability(history: Floats, z: Floats) -> Floats:
         own = far / count * (reach / border) ** (-1.0 / spread)
     own = np.where(np.isfinite(own), own, 0.0)
     normal = np.array([math.erfc(value / math.sqrt(2.0)) for value in reach])
-    return np.fmax(normal, np.where(reach > border, own, 1.0))
+    result: Floats = np.fmax(normal, np.where(reach > border, own, 1.0))
+    return result
 
 
 def benjamini_hochberg(p_values: Floats) -> Floats:

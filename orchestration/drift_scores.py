@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from orchestration.drift import (
     NONE,
-    Carry,
     DayScores,
     Detector,
     Ints,
@@ -57,13 +56,11 @@ class ScoredRun:
 
 def read_thresholds() -> Thresholds:
     """The numbers of the seed `drift_thresholds` that detection needs."""
-    values = {row["threshold_id"]: float(row["value"]) for row in seed_rows("drift_thresholds")}
-    return Thresholds(
-        **{
-            field.name: int(values[field.name]) if field.type is int else values[field.name]
-            for field in fields(Thresholds)
-        }
-    )
+    rows = {row["threshold_id"]: float(row["value"]) for row in seed_rows("drift_thresholds")}
+    values: dict[str, Any] = {
+        each.name: int(rows[each.name]) if each.type is int else rows[each.name] for each in fields(Thresholds)
+    }
+    return Thresholds(**values)
 
 
 def score_costs(con: duckdb.DuckDBPyConnection, *, rebuild: bool) -> ScoredRun:

@@ -29,7 +29,7 @@ from tests.fault_server import Answer, FaultServer
 ROOT = Path(__file__).parents[1]
 COMMAND = str(Path(sys.executable).with_name("inference-ledger"))
 END = date(2026, 11, 22)
-# From 2026-10-11: holds the spot interruption, crashes, the price anomaly, and five weeks before the drift of 2026-11-15.
+# From 2026-10-11: holds the spot interruption, crashes, the price anomaly, and five weeks before the drift.
 DAYS = 43
 CENT = Decimal("0.01")
 
