@@ -525,7 +525,9 @@ def backtest_causes(*, worlds: int, seed: int) -> CauseReport:
 def report(*, series: int, worlds: int, seed: int, nab: Path | None) -> Iterator[str]:
     """Runs everything and yields the lines as they are known."""
     thresholds = read_thresholds()
-    yield f"Drift backtest, seed {seed}: {series} series of each kind, noise {NOISE_SD:.0%}, weekends up to a third dearer"
+    yield (
+        f"Drift backtest, seed {seed}: {series} series of each kind, noise {NOISE_SD:.0%}, weekends up to a third dearer"
+    )
     yield f"False alarms (at least {LEAST_RUN_LENGTH_DAYS:,} days between two of a series)"
     for kind in NOISE_KINDS:
         quiet = false_alarms(kind, series=series, seed=seed, thresholds=thresholds)

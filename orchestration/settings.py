@@ -866,9 +866,7 @@ class Ledger(_Section):
                 for name in source.routes().values()
                 if name not in first
             ]
-        problems += _repeated(
-            ("latency_targets", "deployment"), [target.deployment for target in self.latency_targets]
-        )
+        problems += _repeated(("latency_targets", "deployment"), [target.deployment for target in self.latency_targets])
         problems += [
             (("latency_targets", index, "deployment"), f"no deployment {name!r} in fleet{_suggest(name, first)}")
             for index, name in enumerate(target.deployment for target in self.latency_targets)

@@ -1232,8 +1232,8 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
 def _usage_routes(con: duckdb.DuckDBPyConnection) -> set[tuple[Any, ...]]:
     """What kept hours depend on.
 
-    The routes, the names of models and tenants (a route for a model is one for its aliases), and the models and machines of
-    the deployments, whose GPUs bound what a counter is believed.
+    The routes, the names of models and tenants (a route for a model is one for its aliases), latency targets, and the
+    models and machines of the deployments, whose GPUs bound what a counter is believed.
     """
     return {
         (table, *row)

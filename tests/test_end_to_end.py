@@ -24,6 +24,7 @@ import duckdb
 import pytest
 
 from examples.generate import generate
+from tests import focus_validator
 from tests.fault_server import Answer, FaultServer
 
 ROOT = Path(__file__).parents[1]
@@ -333,6 +334,56 @@ def test_the_injected_price_is_one_alert_and_is_delivered_once(world: World) -> 
     assert len(world.told()) == 3
     assert "Alerts 1 page, 1 warning" in world.first_output
     assert "told hook: 3 messages" in world.first_output
+
+
+@pytest.fixture(scope="module")
+def focus_file(world: World) -> Path:
+    world.run("export-focus", "focus.csv")
+    world.run("export-focus", "focus.parquet")
+    return world.root / "focus.parquet"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_the_validator_of_focus_finds_nothing_but_its_own_defects(focus_file: Path, ending: str) -> None:
+    if not focus_validator.VALIDATOR.exists():
+        pytest.skip("no Python 3.12 was found, which focus-validator needs (Makefile)")
+    kept, broken = focus_validator.findings(focus_file.with_suffix(ending))
+    assert broken <= focus_validator.VALIDATOR_DEFECTS
+    assert kept > 300
+
+
+def test_the_validator_of_focus_finds_what_is_broken(focus_file: Path) -> None:
+    """Else the test above could not fail: a cost without a currency, and a list cost that is not price x quantity."""
+    if not focus_validator.VALIDATOR.exists():
+        pytest.skip("no Python 3.12 was found, which focus-validator needs (Makefile)")
+    broken_file = focus_file.with_name("broken.parquet")
+    duckdb.execute(
+        f"copy (select * replace (null::varchar as BillingCurrency, ListCost + 1 as ListCost) from '{focus_file}') "
+        f"to '{broken_file}' (format parquet)"
+    )
+    assert {"BillingCurrency-C-004-M", "ListCost-C-009-C"} <= focus_validator.findings(broken_file)[1]
+
+
+def test_focus_rows_and_tenants_sum_to_the_fleet(world: World) -> None:
+    """Priced hours and what commitments left unused, to the last digit; the tokens are those of the ledger."""
+    [(focus, tokens)] = world.published(
+        "select sum(EffectiveCost), sum(case when ConsumedUnit = 'Tokens' then ConsumedQuantity end) "
+        "from focus_cost_and_usage"
+    )
+    [(fleet, served)] = world.published(
+        "select sum(cost_usd), sum(total_tokens) from fct_inference_costs_hourly where cost_usd is not null"
+    )
+    [(unused,)] = world.published("select sum(unused_commitment_cost_usd) from fct_purchase_mix_daily")
+    assert focus == fleet + unused
+    assert tokens == served
+    assert world.published("select sum(cost_usd), sum(total_tokens) from fct_tenant_costs_daily") == [(fleet, served)]
+
+
+def test_a_month_can_be_exported_alone(world: World) -> None:
+    printed = world.run("export-focus", "october.csv", "--month", "2026-10").stdout
+    [(count,)] = world.published("select count(*) from focus_cost_and_usage where ChargePeriodStart < '2026-11-01'")
+    assert f"{count:,} rows" in printed
+    assert world.run("export-focus", "x.csv", "--month", "October", check=False).returncode == 2
 
 
 def test_running_again_changes_nothing(world: World) -> None:

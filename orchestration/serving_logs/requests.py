@@ -195,12 +195,12 @@ class RequestReader:
         list_files(con, source, files, now)
         con.execute("create or replace temp table unclean_files (file_id varchar)")
         for batch in _batches(con, format_, files, ignore_errors=True):
+            typed = typed_requests(format_, batch.scan, numbered=format_.by_position)
             by_file_where_it_fails(
                 con,
-                "insert into unclean_files select distinct file_id "
-                f"from ({_typed(format_, batch.scan, numbered=format_.by_position)}) where rejected is not null",
+                f"insert into unclean_files select distinct file_id from ({typed}) where rejected is not null",
                 batch.paths,
-                {**_arguments(source, now), **batch.arguments},
+                {**request_arguments(source, now), **batch.arguments},
             )
         return {
             row[0]

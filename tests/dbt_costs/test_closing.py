@@ -24,7 +24,12 @@ HOURLY = """
         unused_cost_usd decimal(38, 10), rate_basis varchar
     )
 """
-CLOSING = ("stg_ledger__run", "stg_ledger__published_costs", "path:models/intermediate/closing", "path:models/marts/closing")
+CLOSING = (
+    "stg_ledger__run",
+    "stg_ledger__published_costs",
+    "path:models/intermediate/closing",
+    "path:models/marts/closing",
+)
 
 
 def hour(day: int, deployment: str, cost: str | None, *, basis: str = "list", tokens: int = 100) -> Row:
@@ -101,7 +106,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 def test_each_change_of_a_published_figure_leaves_a_row(runs: Runs) -> None:
     rows = runs.rows(
         "select usage_date::varchar, name, cause, from_cost_usd, to_cost_usd, change_cost_usd, from_total_tokens, "
-        "to_total_tokens, is_after_close, run_id from marts.fct_cost_restatements order by restated_at, usage_date, name"
+        "to_total_tokens, is_after_close, run_id "
+        "from marts.fct_cost_restatements order by restated_at, usage_date, name"
     )
     assert rows == [
         ("2026-10-02", "a", "tokens", Decimal(20), Decimal(20), Decimal(0), 100, 130, False, "1102"),
@@ -112,7 +118,7 @@ def test_each_change_of_a_published_figure_leaves_a_row(runs: Runs) -> None:
 
 
 def test_what_was_known_at_an_instant_can_be_asked(runs: Runs) -> None:
-    """10 + 20 + 5 + 4 on 3 October; 7 more on 2 November; the bill (2.5) and c (3) on the 20th; b's 5 gone on the 21st."""
+    """10 + 20 + 5 + 4 on 3 October; 7 more on 2 November; bill (2.5) and c (3) on the 20th; b (5) gone on the 21st."""
     for at, total in (("2026-10-03", 39), ("2026-11-15", 46), ("2026-11-20", "51.5"), ("2026-11-25", "46.5")):
         assert runs.rows(
             "select sum(cost_usd) from marts.fct_cost_versions where not is_withdrawn "
