@@ -526,7 +526,8 @@ def report(*, series: int, worlds: int, seed: int, nab: Path | None) -> Iterator
     """Runs everything and yields the lines as they are known."""
     thresholds = read_thresholds()
     yield (
-        f"Drift backtest, seed {seed}: {series} series of each kind, noise {NOISE_SD:.0%}, weekends up to a third dearer"
+        f"Drift backtest, seed {seed}: {series} series of each kind, noise {NOISE_SD:.0%}, "
+        "weekends up to a third dearer"
     )
     yield f"False alarms (at least {LEAST_RUN_LENGTH_DAYS:,} days between two of a series)"
     for kind in NOISE_KINDS:
