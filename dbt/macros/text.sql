@@ -62,3 +62,8 @@ plain signs is compared by its digest: it is shown to people, and must not be ab
         ) as varchar
     )
 {%- endmacro %}
+
+{#- A number as text with its sign, zero as +0. -#}
+{% macro signed_number(value) -%}
+    case when {{ value }} < 0 then '' else '+' end || cast({{ value }} as {{ dbt.type_string() }})
+{%- endmacro %}

@@ -1,13 +1,19 @@
+{{ config(tags=["after_drift"]) }}
+
 -- Everything that may have to be told, whatever found it. A further source is a model with these columns and
 -- a line here.
 {%- set sources = [
+    "bills",
+    "drift",
     "freshness",
     "hours",
     "price_words",
     "prices",
+    "reconciliation",
     "unmapped_names",
     "unmapped_replicas",
     "unmapped_usage",
+    "usage_anomalies",
 ] %}
 
 with final as (

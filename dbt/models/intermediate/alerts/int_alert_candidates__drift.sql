@@ -1,10 +1,17 @@
--- Switched on, and named in int_alert_candidates, once fct_cost_drift_daily is there.
-{{ config(enabled=false) }}
+{{ config(tags=["after_drift"]) }}
 
 with drift as (
 
     select * from {{ ref("fct_cost_drift_daily") }}
     where is_drift
+
+),
+
+-- Where most of it comes from.
+drivers as (
+
+    select * from {{ ref("fct_cost_drivers_daily") }}
+    where driver_rank = 1
 
 ),
 
@@ -60,10 +67,10 @@ final as (
         'cost_drift|' || drift.measure as rule_id,
         drift.series as subject,
         drift.series_kind as segment,
-        case when drift.actual > drift.expected then 'up' else 'down' end as direction,
+        case when drift.change_ratio > 0 then 'up' else 'down' end as direction,
         coalesce(drift.top_cause, '') as cause,
-        -- One cause moves the total, the model and the team: they are told by one of them.
-        'drift|' || coalesce(drift.top_cause, drift.series) || '|' || cast(drift.since_date as varchar) as group_key,
+        -- One cause moves the total, the model and the deployment: they are told by one of them.
+        'drift|' || coalesce(drivers.deployment, drift.series) || '|' || coalesce(drift.top_cause, '') as group_key,
         coalesce(series_faults.source, '') as feed,
         false as is_feed_fault,
         cast(abs(drift.impact_usd_per_day) as decimal(38, 10)) as impact_usd_per_day,
@@ -72,18 +79,41 @@ final as (
         cast(1 as bigint) as finding_count,
         {{ start_of_day("drift.since_date") }} as first_seen_at,
         run.as_of_end_at as last_seen_at,
-        replace(drift.measure, '_', ' ') || ' of ' || {{ short_name("drift.series") }}
-        || case when drift.actual > drift.expected then ' rose to ' else ' fell to ' end
-        || cast(cast(drift.actual as decimal(18, 4)) as varchar) || ' (expected '
-        || cast(cast(drift.lower as decimal(18, 4)) as varchar) || ' to '
-        || cast(cast(drift.upper as decimal(18, 4)) as varchar) || ')' as headline,
-        'Most of it: ' || coalesce(replace(drift.top_cause, '_', ' '), 'unknown') || '.' as explanation,
-        'complete to ' || cast(drift.usage_date as varchar) || ' 23:59 UTC' as data_state,
-        'from fct_cost_drift_daily where usage_date = ''' || cast(drift.usage_date as varchar) || ''' and '
+        'Cost per ' || case drift.measure when 'cost_usd_per_request' then 'request' else 'million tokens' end
+        || ' of ' || {{ short_name("drift.series") }}
+        || case when drift.change_ratio > 0 then ' rose' else ' fell' end || ' by '
+        || cast(cast(abs(drift.change_ratio) * 100 as decimal(18, 1)) as {{ dbt.type_string() }}) || ' % to '
+        || {{ plain_number("cast(drift.actual_usd_per_unit as decimal(18, 4))") }} || ' USD (expected '
+        || {{ plain_number("cast(drift.lower_usd_per_unit as decimal(18, 4))") }} || ' to '
+        || {{ plain_number("cast(drift.upper_usd_per_unit as decimal(18, 4))") }} || ')' as headline,
+        {%- set effects = [
+            "price", "purchase_mix", "gpu_mix", "utilization", "efficiency", "cache", "model_mix", "request_size",
+            "new_stopped",
+        ] %}
+        'USD per day by factor:'
+        {%- for effect in effects %}
+            || case
+                when abs(drift.{{ effect }}_effect_usd) >= 0.01
+                    then ' {{ effect | replace("_", " ") }} '
+                    || {{ signed_number("cast(drift." ~ effect ~ "_effect_usd as decimal(28, 2))") }} || ','
+                else ''
+            end
+        {%- endfor %}
+        || ' together ' || {{ signed_number("cast(drift.impact_usd_per_day as decimal(28, 2))") }}
+        || coalesce('; most of it in ' || {{ short_name("drivers.deployment") }}, '') || '.' as explanation,
+        'complete to ' || cast(drift.usage_date as {{ dbt.type_string() }}) || ' 23:59 UTC' as data_state,
+        'from fct_cost_drivers_daily where usage_date = '''
+        || cast(drift.usage_date as {{ dbt.type_string() }}) || ''' and '
         || {{ sql_condition("series", "drift.series") }} || ' and measure = ''' || drift.measure || ''''
             as evidence_sql
     from drift
     inner join run on drift.usage_date = run.as_of_date
+    left join drivers
+        on
+            drift.usage_date = drivers.usage_date
+            and drift.series_kind = drivers.series_kind
+            and drift.series = drivers.series
+            and drift.measure = drivers.measure
     left join series_faults on drift.series = series_faults.series
 
 )

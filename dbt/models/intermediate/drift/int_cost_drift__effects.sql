@@ -5,11 +5,12 @@
     meta={"window_column": "usage_date"},
 ) }}
 
+-- depends_on: {{ ref('stg_ledger__run') }}
+
 {%- set key = ["series_kind", "series", "measure", "usage_date"] %}
 {%- set place = ["deployment", "model", "provider", "region", "gpu_model"] %}
 {%- set segment = place + ["pricing_category"] %}
 {%- set side = key | join(", ") ~ ", is_actual" %}
-
 with segments as (
 
     select

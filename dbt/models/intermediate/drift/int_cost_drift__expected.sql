@@ -5,6 +5,7 @@
     meta={"window_column": "usage_date"},
 ) }}
 
+-- depends_on: {{ ref('stg_ledger__run') }}
 with scores as (
 
     select * from {{ ref("stg_drift__scores") }}
