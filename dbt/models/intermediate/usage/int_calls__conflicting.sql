@@ -20,11 +20,10 @@ with final as (
         case when token_source not in ('missing', 'failed') then prompt_tokens + output_tokens end
             as kept_total_tokens
     from {{ ref("int_calls__deduplicated") }}
-    where
-        has_conflict
-        {%- if is_incremental() %}
-            and started_at >= {{ window_start_at() }}
-        {%- endif %}
+    where has_conflict
+    {%- if is_incremental() %}
+        and started_at >= {{ window_start_at() }}
+    {%- endif %}
 
 )
 

@@ -28,11 +28,10 @@ calls as (
             counted.source_name = routes.source_name
             and counted.model_group = routes.model_group
             and counted.model = routes.model
-    where
-        counted.is_counted
-        {%- if is_incremental() %}
-            and counted.started_at >= {{ window_start_at() }}
-        {%- endif %}
+    where counted.is_counted
+    {%- if is_incremental() %}
+        and counted.started_at >= {{ window_start_at() }}
+    {%- endif %}
 
 ),
 
