@@ -7,12 +7,16 @@ from pathlib import Path
 
 import duckdb
 
+from orchestration.serving_logs.engine_names import PROCESS_START
 from orchestration.serving_logs.fields import clean
 from orchestration.serving_logs.files import Discovery, KnownFile, LogFile
 from orchestration.serving_logs.metric_pages import MAX_COUNTER
 from orchestration.serving_logs.staging import by_file_where_it_fails, finish_files, list_files
 from orchestration.settings import Settings, UsageSource
 from scrapers.usage.prometheus_api import COPY_LABELS, RANK_LABELS, VALUE_LABELS, landed_windows
+
+# SQL: whether a series says when something began.
+IS_START = f"(ends_with(metric_name, '_created') or metric_name = '{PROCESS_START}')"
 
 
 def discover_answers(source: UsageSource, settings: Settings, known: Mapping[str, KnownFile]) -> Discovery:
@@ -88,16 +92,34 @@ def stage_answers(
         {"replica_label": source.replica_label or "instance"},
     )
     _choose_series(con)
-    con.execute("""
+    # When a process or series began is said anew with each sample, half of all there are, and hardly ever changes.
+    # Where it is one value for the whole window, it is joined by series and not by instant.
+    con.execute(f"""
+        create or replace temp table steady_starts as
+        with starts as (
+            select
+                *, regexp_replace(metric_name, '_created$', '') as base_name,
+                list_distinct(list_transform(points, lambda point: point[2])) as said,
+                count(*) over (
+                    partition by file_id, replica_key, instance, metric_name, engine, model_name, label_value
+                ) as series_count
+            from chosen_series
+            where {IS_START}
+        )
+        select
+            series_number, file_id, replica_key, instance, base_name, engine, model_name, label_value,
+            to_timestamp(try_cast(said[1] as double)) as began_at,
+            {_instant("points[1][1]")} as first_at, {_instant("points[-1][1]")} as last_at
+        from starts
+        where series_count = 1 and len(said) = 1 and try_cast(said[1] as double) between 1e9 and 1e10
+    """)
+    con.execute(f"""
         create or replace temp table answer_samples as
         with points as (
             select series_number, unnest(points) as point from chosen_series
+            where series_number not in (select steady.series_number from steady_starts as steady)
         )
-        select
-            series_number,
-            make_timestamptz(cast(round(try_cast(point[1] as double) * 1000) as bigint) * 1000) as scraped_at,
-            try_cast(point[2] as double) as value
-        from points
+        select series_number, {_instant("point[1]")} as scraped_at, try_cast(point[2] as double) as value from points
     """)
     usable = f"scraped_at is not null and isfinite(value) and value between 0 and {MAX_COUNTER}"
     con.execute(
@@ -109,43 +131,26 @@ def stage_answers(
                 on series.series_number = samples.series_number
             where {usable}
         ),
-        created as (
+        moving_starts as (
             select
                 file_id, replica_key, instance, scraped_at, engine, model_name, label_value,
-                regexp_replace(metric_name, '_created$', '') as base_name, max(to_timestamp(value)) as created_at
+                regexp_replace(metric_name, '_created$', '') as base_name, max(to_timestamp(value)) as began_at
             from readings
-            where ends_with(metric_name, '_created') and value between 1e9 and 1e10
-            group by all
-        ),
-        started as (
-            select file_id, replica_key, instance, scraped_at, max(to_timestamp(value)) as started_at
-            from readings
-            where metric_name = 'process_start_time_seconds' and value between 1e9 and 1e10
+            where {IS_START} and value between 1e9 and 1e10
             group by all
         )
         select
             $source as source_name, readings.file_id, readings.replica_key, readings.scraped_at,
             cast(readings.scraped_at as date) as usage_date, readings.metric_name, readings.engine,
             readings.model_name, readings.label_value, readings.value,
-            created.created_at as series_created_at, started.started_at as process_started_at
+            coalesce(steady_created.began_at, created.began_at) as series_created_at,
+            coalesce(steady_started.began_at, started.began_at) as process_started_at
         from readings
-        left join created
-            on
-                readings.file_id = created.file_id
-                and readings.replica_key = created.replica_key
-                and readings.instance = created.instance
-                and readings.scraped_at = created.scraped_at
-                and regexp_replace(readings.metric_name, '_(total|sum)$', '') = created.base_name
-                and readings.engine is not distinct from created.engine
-                and readings.model_name is not distinct from created.model_name
-                and readings.label_value is not distinct from created.label_value
-        left join started
-            on
-                readings.file_id = started.file_id
-                and readings.replica_key = started.replica_key
-                and readings.instance = started.instance
-                and readings.scraped_at = started.scraped_at
-        where not ends_with(readings.metric_name, '_created') and readings.metric_name <> 'process_start_time_seconds'
+        left join steady_starts as steady_created on {_of_series("steady_created")} and {_within("steady_created")}
+        left join moving_starts as created on {_of_series("created")} and readings.scraped_at = created.scraped_at
+        left join steady_starts as steady_started on {_of_process("steady_started")} and {_within("steady_started")}
+        left join moving_starts as started on {_of_process("started")} and readings.scraped_at = started.scraped_at
+        where not ({IS_START})
         """,
         {"source": source.name},
     )
@@ -243,6 +248,33 @@ def _choose_series(con: duckdb.DuckDBPyConnection) -> None:
         select answer_series.* from answer_series
         where rejected is null and series_number in (select chosen_spans.series_number from chosen_spans)
     """)
+
+
+def _instant(seconds: str) -> str:
+    """SQL: epoch seconds as an instant, to the millisecond as Prometheus keeps it."""
+    return f"make_timestamptz(cast(round(try_cast({seconds} as double) * 1000) as bigint) * 1000)"
+
+
+def _of_series(start: str) -> str:
+    """SQL: whether a row of starts is about the series of a reading."""
+    labels = " and ".join(
+        f"readings.{label} is not distinct from {start}.{label}" for label in ("engine", "model_name", "label_value")
+    )
+    name = f"regexp_replace(readings.metric_name, '_(total|sum)$', '') = {start}.base_name"
+    return f"{_of_target(start)} and {name} and {labels}"
+
+
+def _of_process(start: str) -> str:
+    """SQL: whether it is about the process."""
+    return f"{_of_target(start)} and {start}.base_name = '{PROCESS_START}'"
+
+
+def _of_target(start: str) -> str:
+    return " and ".join(f"readings.{key} = {start}.{key}" for key in ("file_id", "replica_key", "instance"))
+
+
+def _within(start: str) -> str:
+    return f"readings.scraped_at between {start}.first_at and {start}.last_at"
 
 
 def _label(name: str) -> str:
