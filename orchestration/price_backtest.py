@@ -135,6 +135,7 @@ class HistoryReport:
     unlabelled_error_rows: int
     corrected_error_rows: int  # unlabelled, but the source itself moved the price away by half or more later
     false_rows: Counter[str]  # by year: neither labelled nor corrected
+    confirmed_rows: int  # of these: steps that waited, and were accepted when a later pull agreed
     unlabelled_by_rule: Counter[str]
     zero_prices: int
     zero_prices_flagged: int
@@ -629,7 +630,7 @@ def _false_rows(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         ),
         next_prices as (
             select
-                series_id, run_number, min(price_amount) as price_amount,
+                series_id, run_number, min(price_amount) as price_amount, min(accepted_from_at) as accepted_from_at,
                 lead(min(price_amount)) over (partition by series_id order by run_number) as next_amount
             from runs
             group by series_id, run_number
@@ -639,7 +640,9 @@ def _false_rows(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             runs.price_amount = 0
             or coalesce(
                 abs(ln(cast(next_amount as double) / nullif(cast(runs.price_amount as double), 0))) > ln(1.5), false
-            ) as is_corrected
+            ) as is_corrected,
+            runs.quarantine_rule_id in ('list_price_step_unconfirmed', 'spot_price_step_unconfirmed')
+            and next_prices.accepted_from_at is not null as is_confirmed
         from runs
         inner join next_prices using (series_id, run_number)
         left join backtest.labels using (snapshot_at, version, region, instance_type)
@@ -648,7 +651,8 @@ def _false_rows(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     )
     machine = "snapshot_at, version, provider, region, instance_type"
     per_row = con.execute(
-        f"select year(snapshot_at), bool_and(is_corrected), count(*) from backtest.unlabelled group by {machine}"
+        f"select year(snapshot_at), bool_and(is_corrected), bool_and(is_corrected or is_confirmed) "
+        f"from backtest.unlabelled group by {machine}"
     ).fetchall()
     counts = con.execute(
         """
@@ -667,6 +671,7 @@ def _false_rows(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "missing_prices": missing,
         "unlabelled_error_rows": len(per_row),
         "corrected_error_rows": sum(is_corrected for _, is_corrected, _ in per_row),
+        "confirmed_rows": sum(is_waiting and not is_corrected for _, is_corrected, is_waiting in per_row),
         "false_rows": Counter(str(year) for year, is_corrected, _ in per_row if not is_corrected),
         "unlabelled_by_rule": Counter(
             dict(con.execute("select quarantine_rule_id, count(*) from backtest.unlabelled group by 1").fetchall())
@@ -1037,6 +1042,7 @@ def report_history(report: HistoryReport) -> list[str]:
         f"  outside the labels: {report.unlabelled_error_rows}" + (f" (prices: {rules})" if rules else ""),
         f"  of these zero, or moved by half or more by the source itself afterwards: {report.corrected_error_rows}",
         f"  left as false error rows: {left}, {left / max(report.years, 1e-9):.1f} a year"
+        + (f" ({report.confirmed_rows} waited until a later pull confirmed the step)" if report.confirmed_rows else "")
         + "".join(f"; {year}: {count}" for year, count in sorted(report.false_rows.items())),
         "Moves of more than 2 % between rows that nobody calls wrong",
     ]

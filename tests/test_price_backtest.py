@@ -121,6 +121,8 @@ def test_unusable_history_is_refused_in_words(tmp_path: Path) -> None:
 def test_history_of_a_tracker_without_regions_and_commitments(tmp_path: Path) -> None:
     """AWS cut p5.48xlarge in us-east-1 from 98.32 to 55.04 on 2025-06-06: a move, reported and not held back.
 
+    From day 7 on a list of one region doubles and stays: held on one day, accepted on the next.
+
     A market beside it states GPUs without a region, each price twice; on the last day two for one GPU, which the gate
     refuses as it does in the daily run. Its seven cents on day 3 are labelled, without a commit.
     """
@@ -129,22 +131,29 @@ def test_history_of_a_tracker_without_regions_and_commitments(tmp_path: Path) ->
         stream.write("ts,provider,region,instance_type,gpu,gpu_count,on_demand,commit\n")
         for day in range(1, 11):
             stream.write(f"2025-06-{day:02},aws,us-east-1,p5.48xlarge,H100-80GB,8,{'98.32' if day < 6 else '55.04'},\n")
+            stream.write(f"2025-06-{day:02},oci,,BM.GPU.A10.4,A10-24GB,4,{8 if day < 7 else 16},\n")
             price = {3: "0.07", 10: "2.30"}.get(day, "2.29")
             stream.write(f"2025-06-{day:02},vastai,,h100,H100_80GB,1,{price},v{day}\n" * 2)
         stream.write("2025-06-10,vastai,,h100,H100_80GB,1,2.40,v10\n")
     labels = tmp_path / "labels.csv"
     labels.write_text("ts,instance_type,label\n2025-06-03,h100,cents;low\n2025-06-03,h200,other\n")
     report = backtest_history(path, labels)
-    assert (report.row_count, report.snapshot_count) == (21, 10)
+    assert (report.row_count, report.snapshot_count) == (31, 10)
     assert {episode.label: (episode.wrong_rows, episode.flagged_rows) for episode in report.episodes} == {
         "cents": (1, 1),
         "low": (1, 1),
     }
-    assert (report.error_rows, report.unlabelled_error_rows) == (1, 0)
-    assert [(move.moved_at.day, move.price_count, move.held_count) for move in report.moves] == [(6, 1, 0)]
+    assert (report.error_rows, report.unlabelled_error_rows) == (2, 1)
+    assert (sum(report.false_rows.values()), report.confirmed_rows) == (1, 1)
+    assert any("1 waited until a later pull" in line for line in report_history(report))
+    assert [(move.moved_at.day, move.price_count, move.held_count) for move in report.moves] == [
+        (6, 1, 0),
+        (7, 1, 1),
+    ]
     assert [row[:3] for row in report.findings] == [
+        ("list_price_step_unconfirmed", "error", 1),
         ("price_below_reference", "error", 1),
-        ("list_price_jumped", "warning", 1),
+        ("list_price_jumped", "warning", 2),
     ]
     (refused,) = report.refused
     assert refused.startswith("history_vastai/prices/20250610")

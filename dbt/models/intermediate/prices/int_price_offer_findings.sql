@@ -156,7 +156,10 @@ outside_bounds as (
         on
             (
                 price_rules.rule_id
-                = case when referenced_prices.pricing_model = 'spot' then 'spot' else 'price' end || '_below_reference'
+                = case
+                    when referenced_prices.pricing_model = 'spot' then 'spot_below_reference'
+                    else 'price_below_reference'
+                end
                 and referenced_prices.reference_ratio < price_rules.threshold
             )
             or (
