@@ -431,12 +431,7 @@ class Detector:
         young = np.full(scores.shape, np.nan)
         young[:, -self.window :] = residuals.reshape(len(chosen), -1)
         is_long = np.isfinite(scores).sum(axis=1) >= self.limits.independence_days
-        history: Floats = np.where(is_long[:, None], scores, np.nan)
-        if (~is_long).any():
-            # Repeated, so that all series are as long: a draw from the copies is a draw from the original.
-            copies = self.history // self.window
-            history[~is_long] = np.nan
-            history[~is_long, -copies * self.window :] = np.tile(young[~is_long, -self.window :], (1, copies))
+        history: Floats = np.where(is_long[:, None], scores, young)
         return history
 
     def log_run_length(self, history: Floats, height: Floats) -> Floats:
@@ -457,13 +452,12 @@ class Detector:
         steps = steps - np.nanmean(steps, axis=1, keepdims=True)
         is_long = np.isfinite(steps).sum(axis=1) >= limits.independence_days
         independent = is_long & (np.abs(autocorrelation_z(steps)) < limits.independence_z)
-        steps = np.nan_to_num(steps)
         rng = np.random.default_rng(20_261_101)
         run_length = np.empty(len(steps))
         for group, block, factor in ((independent, 1, 1.0), (~independent, slots, limits.dependence_factor)):
             if not group.any():
                 continue
-            blocks = steps[group].reshape(int(group.sum()), -1, block)
+            blocks = _filled(steps[group].reshape(int(group.sum()), -1, block))
             # As many days in each draw, whatever the block.
             future = rng.integers(blocks.shape[1], size=(REPLICATES, REPLICATE_PERIODS * slots // block))
             past = rng.integers(blocks.shape[1], size=(REPLICATES, limits.reference_periods * slots // block))
@@ -574,6 +568,18 @@ def _nan_median(values: Floats) -> Floats:
     low, high = np.maximum((count - 1) // 2, 0), count // 2
     high = np.minimum(high, ordered.shape[1] - 1)
     return np.where(count > 0, (ordered[rows, low] + ordered[rows, high]) / 2, np.nan)
+
+
+def _filled(blocks: Floats) -> Floats:
+    """Series x blocks x days with copies of blocks that hold scores in place of those that hold none.
+
+    A draw from the copies is a draw from the originals. A single missing score in a block stands for none either way.
+    """
+    empty = ~np.isfinite(blocks).any(axis=2)
+    first = np.argsort(empty, axis=1, kind="stable")
+    held = np.maximum((~empty).sum(axis=1), 1)
+    chosen = np.take_along_axis(first, np.arange(blocks.shape[1])[None, :] % held[:, None], axis=1)
+    return np.nan_to_num(np.take_along_axis(blocks, chosen[:, :, None], axis=1))
 
 
 def _spread(residuals: Floats) -> Floats:

@@ -100,12 +100,11 @@ def seasonal(kind: str, series: int, days: int, rng: np.random.Generator, sd: fl
 
 def panel_of(logs: Floats) -> Panel:
     """Complete days of one unit of volume at SPEND_USD times the unit cost."""
-    everywhere = np.ones(logs.shape, dtype=bool)
     return Panel(
         cost=SPEND_USD * np.exp(logs),
         volume=np.full(logs.shape, SPEND_USD),
-        is_complete=everywhere,
-        is_present=everywhere,
+        is_complete=np.ones(logs.shape, dtype=bool),
+        is_present=np.ones(logs.shape, dtype=bool),
         minimum_volume=np.ones(len(logs)),
     )
 
@@ -525,10 +524,7 @@ def backtest_causes(*, worlds: int, seed: int) -> CauseReport:
 def report(*, series: int, worlds: int, seed: int, nab: Path | None) -> Iterator[str]:
     """Runs everything and yields the lines as they are known."""
     thresholds = read_thresholds()
-    yield (
-        f"Drift backtest, seed {seed}: {series} series of each kind, noise {NOISE_SD:.0%}, "
-        "weekends up to a third dearer"
-    )
+    yield f"Drift backtest, seed {seed}: {series} series of each kind, noise {NOISE_SD:.0%}, weekends a third dearer"
     yield f"False alarms (at least {LEAST_RUN_LENGTH_DAYS:,} days between two of a series)"
     for kind in NOISE_KINDS:
         quiet = false_alarms(kind, series=series, seed=seed, thresholds=thresholds)
