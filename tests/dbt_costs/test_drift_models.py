@@ -200,7 +200,7 @@ def test_effects_agree_with_shapley(explained: duckdb.DuckDBPyConnection, worlds
             gross = sum(abs(size) for size in effects.values())
             for name, wanted in effects.items():
                 effect = drivers.get((series, measure, *key, name), 0.0)
-                assert effect == pytest.approx(wanted, rel=0.1, abs=0.01 * gross), (series, measure, key, name)
+                assert effect == pytest.approx(wanted, rel=0.2, abs=0.02 * gross), (series, measure, key, name)
                 if abs(wanted) > 0.05 * gross:
                     assert math.copysign(1, effect) == math.copysign(1, wanted)
                     seen.add(name)
