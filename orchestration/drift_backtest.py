@@ -431,17 +431,7 @@ def explain_worlds(rows: Sequence[WorldRow], folder: Path) -> Path:
             """,
             [str(file)],
         )
-    _dbt(folder, warehouse, "seed", "--select", "drift_thresholds")
-    _dbt(
-        folder,
-        warehouse,
-        "run",
-        "--full-refresh",
-        "--select",
-        "int_cost_segments__daily",
-        "int_cost_series__daily",
-        "stg_ledger__run",
-    )
+    _dbt(folder, warehouse, "drift_thresholds", "stg_ledger__run", "int_cost_segments__daily", "int_cost_series__daily")
     with Warehouse(warehouse).connect() as con:
         con.execute(
             """
@@ -451,7 +441,7 @@ def explain_worlds(rows: Sequence[WorldRow], folder: Path) -> Path:
                 'level_shift' as method, true as is_alarm, usage_date as since_date, usage_date as pooled_from_date,
                 0.01 as log_scale, 0 as cusum_up, 0 as cusum_down, 0 as shift_z, 0 as recovery
             from intermediate.int_cost_series__daily
-            where usage_date = ?
+            where usage_date = ? and volume > 0
             """,
             [last],
         )
@@ -464,14 +454,15 @@ def explain_worlds(rows: Sequence[WorldRow], folder: Path) -> Path:
             """,
             [last, last, first],
         )
-    _dbt(folder, warehouse, "run", "--full-refresh", "--select", "tag:after_drift")
+    _dbt(folder, warehouse, "tag:after_drift")
     return warehouse
 
 
-def _dbt(folder: Path, warehouse: Path, *arguments: str) -> None:
+def _dbt(folder: Path, warehouse: Path, *selected: str) -> None:
+    build = ["build", "--full-refresh", "--resource-type", "model", "--resource-type", "seed", "--select", *selected]
     dbt = str(Path(sys.executable).with_name("dbt"))
     result = subprocess.run(  # noqa: S603 - our own program, no outside input
-        [dbt, "--quiet", "--no-use-colors", *arguments, "--profiles-dir", "."],
+        [dbt, "--quiet", "--no-use-colors", *build, "--profiles-dir", "."],
         cwd=DBT_DIR,
         env=dbt_environment(warehouse, folder),
         capture_output=True,
