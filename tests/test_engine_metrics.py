@@ -214,7 +214,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         write_ledger(con, settings)
         for source in settings.ledger.usage:
             load_usage(con, source, settings, now=NOW, work_dir=root / "tmp")
-        con.execute("insert into raw.ledger_run values ('r', now(), date '2026-11-24', date '2024-01-01', null)")
+        con.execute(
+            "insert into raw.ledger_run by name select 'r' as run_id, now() as started_at, date '2026-11-24' as as_of_date, "
+            "date '2024-01-01' as window_start_date"
+        )
     done = subprocess.run(
         ["dbt", "build", "--select", "+int_counter_increases__hourly", "+int_engine_usage__hourly",
          "--indirect-selection", "cautious", "--exclude-resource-type", "unit_test", "--profiles-dir", "."],

@@ -40,7 +40,11 @@ def fill(settings: Settings, cost: str) -> None:
         con.execute("comment on column marts.fct_a.cost_usd is 'USD'")
         con.execute("create or replace table marts.dim_b as select timestamptz '2026-11-23 00:00:00+00' as seen_at")
         con.execute("delete from raw.ledger_run")
-        con.execute("insert into raw.ledger_run values ('run', ?, date '2026-11-23', date '2026-11-21', null)", [NOW])
+        con.execute(
+            "insert into raw.ledger_run by name select 'run' as run_id, ? as started_at, date '2026-11-23' as as_of_date, "
+            "date '2026-11-21' as window_start_date",
+            [NOW],
+        )
 
 
 def test_published_files_hold_the_marts_and_the_manifest_says_so(settings: Settings) -> None:

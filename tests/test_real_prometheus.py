@@ -220,7 +220,10 @@ def test_dbt_counts_what_was_visible_to_scrapes(pulled: Settings, tmp_path: Path
     """1,203 prompt tokens of the first life and 300 of the second; 160 and 41 output tokens; 5 and 2 answers."""
     with duckdb.connect(str(pulled.warehouse_path)) as con:
         con.execute("delete from raw.ledger_run")
-        con.execute("insert into raw.ledger_run values ('r', now(), current_date, current_date - 3, null)")
+        con.execute(
+            "insert into raw.ledger_run by name select 'r' as run_id, now() as started_at, current_date as as_of_date, "
+            "current_date - 3 as window_start_date"
+        )
     done = subprocess.run(
         ["dbt", "build", "--select", "+int_counter_increases__hourly", "--exclude-resource-type", "unit_test", "test",
          "--profiles-dir", "."],

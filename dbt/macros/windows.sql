@@ -7,6 +7,11 @@ function), and a run costs the same after a year as after a week.
     (select {{ plus_hours("run.window_start_at", -look_back_hours) }} from {{ ref("stg_ledger__run") }} as run)
 {%- endmacro %}
 
+{#- End of the last day of the run, exclusive, as a scalar subquery. -#}
+{% macro as_of_end_at() -%}
+    (select run.as_of_end_at from {{ ref("stg_ledger__run") }} as run)
+{%- endmacro %}
+
 {#-
 Incremental strategy `replace_window`: everything from the start of the run's window on is deleted and written anew, so a
 record that disappeared upstream disappears here too, and any order of re-runs gives the same table. The model states in
