@@ -215,7 +215,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         for source in settings.ledger.usage:
             load_usage(con, source, settings, now=NOW, work_dir=root / "tmp")
         con.execute(
-            "insert into raw.ledger_run by name select 'r' as run_id, now() as started_at, date '2026-11-24' as as_of_date, "
+            "insert into raw.ledger_run by name "
+            "select 'r' as run_id, now() as started_at, date '2026-11-24' as as_of_date, "
             "date '2024-01-01' as window_start_date"
         )
     done = subprocess.run(

@@ -41,7 +41,8 @@ def fill(settings: Settings, cost: str) -> None:
         con.execute("create or replace table marts.dim_b as select timestamptz '2026-11-23 00:00:00+00' as seen_at")
         con.execute("delete from raw.ledger_run")
         con.execute(
-            "insert into raw.ledger_run by name select 'run' as run_id, ? as started_at, date '2026-11-23' as as_of_date, "
+            "insert into raw.ledger_run by name "
+            "select 'run' as run_id, ? as started_at, date '2026-11-23' as as_of_date, "
             "date '2026-11-21' as window_start_date",
             [NOW],
         )

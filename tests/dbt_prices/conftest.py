@@ -112,7 +112,8 @@ class RawRoom:
         with self.connect() as con:
             con.execute("delete from raw.ledger_run")
             con.execute(
-                "insert into raw.ledger_run (run_id, started_at, as_of_date, window_start_date, prices_settled_until_at) "
+                "insert into raw.ledger_run "
+                "(run_id, started_at, as_of_date, window_start_date, prices_settled_until_at) "
                 "values ('r', ?, ?, ?, ?)",
                 [started_at, day(as_of).date(), day(window_start).date(), prices_settled_until_at],
             )
