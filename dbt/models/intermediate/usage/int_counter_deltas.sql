@@ -76,8 +76,8 @@ series_instants as (
 ),
 
 -- A start is compared with a start of its kind only: a page that lost the series' creation (cut, or
--- relabelled) still states that of the process, which is earlier. It is read from a clock: a second either way
--- is the same.
+-- relabelled) still states that of the process, which is earlier. It is read from a clock: a second either
+-- way is the same.
 with_previous as (
 
     select
