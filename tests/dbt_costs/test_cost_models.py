@@ -10,12 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cost_oracle import World, costs_hourly, fleet_parts, purchase_mix_daily, unit_costs_daily, usage_hourly
+from cost_oracle import (
+    CLASSES,
+    World,
+    borne_costs,
+    costs_hourly,
+    fleet_parts,
+    focus_rows,
+    purchase_mix_daily,
+    rounded,
+    tenant_costs_daily,
+    token_costs_daily,
+    unit_costs_daily,
+    usage_hourly,
+)
 from cost_warehouse import PROJECT_ROOT, CostWarehouse, Row
 from random_world import LLAMA, at, entry, make_sparse_world, make_world, price
 
 SEEDS = PROJECT_ROOT / "dbt" / "seeds"
 SEED_OF_THE_WORLD = 20261001
+# A part is rounded to 10 decimals, and so is what is left for the next one.
+LAST_DIGITS = Fraction(3, 10**10)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +103,9 @@ def marts(warehouse: CostWarehouse) -> dict[str, list[dict[str, Any]]]:
         "fct_unit_costs_daily",
         "fct_purchase_mix_daily",
         "dim_deployments",
+        "fct_tenant_costs_daily",
+        "fct_api_comparison_daily",
+        "focus_cost_and_usage",
         "fct_usage_hourly",
         "fct_usage_daily",
         "fct_reconciliation_daily",
@@ -198,6 +216,86 @@ def test_daily_unit_costs_are_the_oracles(world: World, built: CostWarehouse, we
         for row in built.query("select * from marts.fct_unit_costs_daily")
     }
     assert_rows_equal(actual, unit_costs_daily(world, weights), tolerance=Fraction(1, 10**7))
+
+
+def test_each_class_of_tokens_bears_what_the_oracle_says(
+    world: World, built: CostWarehouse, weights: dict[str, Decimal]
+) -> None:
+    actual = {
+        (row["usage_date"], row["deployment"], row["pricing_category"]): row
+        for row in built.query("select * from intermediate.int_token_costs__daily")
+    }
+    expected = {
+        key: {basis: row[basis] for basis in ("cost_usd", "active_cost_usd", "split_basis")}
+        | {
+            f"{name}_{basis}": row["split"][basis][name] if row["split"] else None
+            for name in CLASSES
+            for basis in ("cost_usd", "active_cost_usd")
+        }
+        for key, row in token_costs_daily(world, weights).items()
+    }
+    assert {row["split_basis"] for row in expected.values()} == {"measured_phase_seconds", "default_weights", None}
+    assert_rows_equal(actual, expected, tolerance=LAST_DIGITS)
+
+
+def whose_tokens(warehouse: CostWarehouse) -> list[dict[str, Any]]:
+    """Whose the tokens of a day are, as published; test_calls_counted_once.py holds these against the calls."""
+    return warehouse.query("select * from marts.fct_usage_daily")
+
+
+def test_tenants_bear_what_the_oracle_says_and_sum_to_the_deployment(
+    world: World, built: CostWarehouse, weights: dict[str, Decimal]
+) -> None:
+    rows = built.query("select * from marts.fct_tenant_costs_daily")
+    actual = {(row["usage_date"], row["deployment"], row["tenant"], row["model"], row["adapter"]): row for row in rows}
+    expected = tenant_costs_daily(world, weights, whose_tokens(built))
+    assert {key[2] for key in expected} == {"acme", "beta", "unattributed"}
+    assert_rows_equal(actual, expected, tolerance=LAST_DIGITS)
+
+    days = [row for row in token_costs_daily(world, weights).values() if row["cost_usd"] is not None]
+    assert sum(row["cost_usd"] for row in rows) == sum(row["cost_usd"] for row in days)
+    # A day without tokens is nobody's, whole.
+    idle = sum(row["cost_usd"] for row in days if row["split"] is None)
+    without_class = built.query(
+        "select sum(cost_usd) as c from intermediate.int_tenant_costs__daily where token_class = 'none'"
+    )
+    assert without_class == [{"c": idle}]
+    assert idle > 0
+
+
+def test_focus_charges_are_the_oracles_and_sum_to_the_fleet(
+    world: World, built: CostWarehouse, weights: dict[str, Decimal]
+) -> None:
+    found = built.focus_rows()
+    expected = focus_rows(world, weights, whose_tokens(built))
+    assert {key[8] for key in expected} == {*CLASSES, "idle", "unused"}
+    assert_rows_equal(
+        {key: {"EffectiveCost": row["EffectiveCost"]} for key, row in found.items()},
+        {key: {"EffectiveCost": row["EffectiveCost"]} for key, row in expected.items()},
+        tolerance=LAST_DIGITS,
+    )
+    # Hours have 6 decimals and prices 8; a charge of so little that its last digit counts has as few hours.
+    for name, tolerance in (("PricingQuantity", Fraction(2, 10**6)), ("ListUnitPrice", Fraction(1, 10**8))):
+        assert_rows_equal(
+            found, {key: {name: row[name]} if name in row else {} for key, row in expected.items()}, tolerance=tolerance
+        )
+    for row in found.values():
+        assert row["ListCost"] == rounded(row["PricingQuantity"] * row["ListUnitPrice"], 10)
+        assert row["ContractedCost"] == rounded(row["PricingQuantity"] * row["ContractedUnitPrice"], 10)
+        assert row["BilledCost"] == row["EffectiveCost"]
+
+    parts, held = fleet_parts(world)
+    unpriced = {(part["deployment"], part["category"], part["hour"]) for part in parts if part["cost"] is None}
+    for day in {part["hour"].date() for part in parts}:
+        fleet = sum(
+            part["cost"]
+            for part in parts
+            if part["hour"].date() == day and (part["deployment"], part["category"], part["hour"]) not in unpriced
+        )
+        unused = sum(row["unused_cost"] or 0 for row in held if row["hour"].date() == day)
+        assert sum(row["EffectiveCost"] for key, row in found.items() if key[0] == day) == fleet + unused
+    tokens = sum(part["tokens"] or 0 for part in borne_costs(world, weights, whose_tokens(built)))
+    assert sum(row["ConsumedQuantity"] for row in found.values() if row["ConsumedUnit"] == "Tokens") == tokens > 0
 
 
 def test_daily_purchase_mix_is_the_oracles(world: World, built: CostWarehouse) -> None:

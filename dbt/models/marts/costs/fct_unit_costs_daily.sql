@@ -87,7 +87,7 @@ split as (
             {%- for class in ["cached_input", "output"] %}
                 cast(
                     {{ part_of(
-                        basis ~ "cost_usd", class ~ "_" ~ basis ~ "cost_usd", "split_" ~ basis ~ "cost_usd", 10
+                        basis ~ "cost_usd", class ~ "_" ~ basis ~ "cost_usd", "split_" ~ basis ~ "cost_usd", 10, 10
                     ) }} as decimal(38, 10)
                 ) as borne_{{ class }}_{{ basis }}cost_usd{% if not loop.last %},{% endif %}
             {%- endfor %}{% if not loop.last %},{% endif %}

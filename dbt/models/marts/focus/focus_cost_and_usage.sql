@@ -171,11 +171,12 @@ shared as (
         *,
         cast(
             {{ share_of(
-                "cost_usd", "part_cost_usd", row_key, "commitment_id, pricing_model", scale=10
+                "cost_usd", "part_cost_usd", row_key, "commitment_id, pricing_model", scale=10, weight_scale=10
             ) }} as decimal(38, 10)
         ) as row_cost_usd,
         cast(
-            {{ share_of("tokens", "part_cost_usd", row_key, "commitment_id, pricing_model") }} as decimal(28, 2)
+            {{ share_of("tokens", "part_cost_usd", row_key, "commitment_id, pricing_model", weight_scale=10) }}
+            as decimal(28, 2)
         ) as row_tokens
     from paid
 
@@ -186,7 +187,9 @@ measured as (
     select
         *,
         cast(
-            {{ share_of("part_gpu_hours", "row_cost_usd", part_key, "token_class, tenant, model, adapter", scale=6) }}
+            {{ share_of(
+                "part_gpu_hours", "row_cost_usd", part_key, "token_class, tenant, model, adapter", 6, weight_scale=10
+            ) }}
             as decimal(18, 6)
         ) as row_gpu_hours
     from shared
