@@ -24,7 +24,7 @@ from cost_oracle import (
     unit_costs_daily,
     usage_hourly,
 )
-from cost_warehouse import PROJECT_ROOT, CostWarehouse, Row
+from cost_warehouse import PROJECT_ROOT, SELECTED, CostWarehouse, Row
 from random_world import LLAMA, at, entry, make_sparse_world, make_world, price
 
 SEEDS = PROJECT_ROOT / "dbt" / "seeds"
@@ -443,3 +443,96 @@ def parse_page(page: Path) -> list[Row]:
                 }
             )
     return rows
+
+
+def counters(source: str, hours: int, **totals: float) -> list[Row]:
+    """Hourly scrapes of one replica from 2026-10-01 on, whose counters grow evenly from 0 to their totals."""
+    start = at("2026-10-01T00:00")
+    return [
+        {
+            "source_name": source,
+            "file_id": "f",
+            "replica_key": source,
+            "scraped_at": start + timedelta(hours=hour),
+            "usage_date": (start + timedelta(hours=hour)).date(),
+            "metric_name": f"vllm:{name}",
+            "engine": "0",
+            "model_name": "served",
+            "label_value": None,
+            "value": float(int(total * hour / hours)),
+            "series_created_at": None,
+            "process_started_at": start - timedelta(minutes=5),
+        }
+        for hour in range(hours + 1)
+        for name, total in totals.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def published_examples(target_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Model -> its row of fct_unit_costs_daily: OpenCost's example, DeepSeek's day as one fleet and as two pools."""
+    # Nodes that work off the day at the published rates per node: 73.7k input and 14.8k output tokens a second.
+    prefill_nodes, decode_nodes = 608e9 / 73_700 / 86_400, 168e9 / 14_800 / 86_400
+    day, usd = {"valid_from_at": "2026-10-01T00:00", "valid_to_at": "2026-10-02T00:00"}, Decimal(2)
+    rented = {
+        # One GPU-hour of $0.213 and a million tokens.
+        "opencost": ("opencost", 1.0, Decimal("0.213"), day | {"valid_to_at": "2026-10-01T01:00"}),
+        "fleet": ("deepseek", 226.75 * 8, usd, day),
+        "prefill": ("deepseek-pools", prefill_nodes * 8, usd, day),
+        "decode": ("deepseek-pools", decode_nodes * 8, usd, day),
+    }
+    world = World(
+        as_of_date=date(2026, 10, 1),
+        deployments=[
+            entry(number, name, model, "corp", "rack", gpus_per_replica=round(Decimal(gpus), 6),
+                  rate_usd_per_gpu_hour=rate, **times)
+            for number, (name, (model, gpus, rate, times)) in enumerate(rented.items())
+        ],
+        routes=[
+            {"source_name": name, "kind": "metrics", "role": "engine_counters", "model_match": "*", "deployment": name}
+            for name in rented
+        ],
+        samples=[
+            *counters(
+                "opencost", 1, prompt_tokens_total=820_000, generation_tokens_total=180_000,
+                request_prefill_time_seconds_sum=5_500, request_decode_time_seconds_sum=4_500,
+            ),
+            *counters("fleet", 24, prompt_tokens_total=608e9, generation_tokens_total=168e9),
+            *counters("prefill", 24, prompt_tokens_total=608e9, generation_tokens_total=0),
+            *counters("decode", 24, prompt_tokens_total=0, generation_tokens_total=168e9),
+        ],
+    )  # fmt: skip
+    warehouse = new_warehouse(tmp_path_factory.mktemp("examples") / "w.duckdb", target_dir, world)
+    warehouse.replace("raw.metric_samples", world.samples)
+    warehouse.replace("raw.ledger_run", run_facts(world, world.as_of_date))
+    warehouse.dbt("build", "--select", *SELECTED, "--exclude-resource-type", "test", "unit_test")
+    rows = warehouse.query("select * from marts.fct_unit_costs_daily where pricing_category = 'all'")
+    return {row["model"]: row for row in rows}
+
+
+def test_opencosts_worked_example(published_examples: dict[str, dict[str, Any]]) -> None:
+    """$0.213 a million tokens, $0.143 input, $0.533 output: OpenCost 1.121's worked example (2026-07).
+
+    The three figures imply 82 input tokens to 18 of output, and 55 seconds of prefill to 45 of decode.
+    """
+    row = published_examples["opencost"]
+    assert row["split_basis"] == "measured_phase_seconds"
+    assert rounded(row["cost_usd_per_million_total_tokens"], 3) == Decimal("0.213")
+    assert rounded(row["cost_usd_per_million_input_tokens"], 3) == Decimal("0.143")
+    assert rounded(row["cost_usd_per_million_output_tokens"], 3) == Decimal("0.533")
+
+
+def test_deepseeks_published_day(published_examples: dict[str, dict[str, Any]]) -> None:
+    """27-28 Feb 2025: 608 billion input and 168 billion output tokens on 226.75 nodes of 8 H800 at $2: $87,072.
+
+    Source: DeepSeek, open-infra-index, "DeepSeek-V3/R1 Inference System Overview" (2025-03-01), which also gives 73.7k
+    input and 14.8k output tokens a second and node. With a pool for each: $16 / 73.7k/s and $16 / 14.8k/s.
+    """
+    fleet, pools = published_examples["deepseek"], published_examples["deepseek-pools"]
+    assert fleet["cost_usd"] == 87_072
+    assert rounded(fleet["cost_usd_per_million_total_tokens"], 4) == Decimal("0.1122")
+    assert rounded(Fraction(fleet["cost_usd"]) * 10**6 / fleet["output_tokens"], 3) == Decimal("0.518")
+    assert rounded(pools["cost_usd_per_million_input_tokens"], 4) == Decimal("0.0603")
+    assert rounded(pools["cost_usd_per_million_output_tokens"], 4) == Decimal("0.3003")
+    assert rounded(Fraction(pools["gpu_hours"]) / 24 / 8, 2) == Decimal("226.86")
+    assert abs(pools["cost_usd"] / fleet["cost_usd"] - 1) < Decimal("0.0005")

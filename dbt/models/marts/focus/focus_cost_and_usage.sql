@@ -238,7 +238,8 @@ unused_rows as (
         max(instance_type) as instance_type,
         max(gpu_model) as gpu_model,
         'Committed' as pricing_category,
-        'reserved' as pricing_model,
+        -- A plan of so much an hour is of any hardware.
+        case when max(gpu_model) = 'any' then 'savings_plan' else 'reserved' end as pricing_model,
         commitment_id,
         'Unused' as commitment_status,
         cast(null as {{ dbt.type_string() }}) as tenant,
@@ -279,7 +280,7 @@ named as (
             when 'idle' then 'Idle GPU Time'
             else 'Unused Commitment'
         end as meter,
-        coalesce(model, instance_type) || '/' || token_class as sku
+        coalesce(model, instance_type, commitment_id) || '/' || token_class as sku
     from rows_together
 
 ),
@@ -348,7 +349,8 @@ final as (
         sku as SkuId,
         meter as SkuMeter,
         {{ json_object_of({"InstanceType": "instance_type", "x_GpuModel": "gpu_model"}) }} as SkuPriceDetails,
-        sku || '/' || provider || '/' || region || '/' || instance_type || '/' || pricing_model as SkuPriceId,
+        sku || '/' || provider || '/' || coalesce(region, 'any') || '/' || coalesce(instance_type, 'any')
+        || '/' || pricing_model as SkuPriceId,
         tenant as SubAccountId,
         tenant as SubAccountName,
         case when tenant is not null then 'Tenant' end as SubAccountType,
