@@ -138,6 +138,19 @@ charges as (
 
 ),
 
+-- In proportion to what each cost; where nothing of the day cost anything, to its hours.
+weighted_parts as (
+
+    select
+        *,
+        case
+            when sum(cost_usd) over (partition by usage_date, deployment, pricing_category) > 0 then cost_usd
+            else gpu_hours
+        end as part_weight
+    from parts
+
+),
+
 -- Multiplies rows: a charge is paid by each commitment that paid for the deployment's day, in proportion.
 paid as (
 
@@ -150,14 +163,14 @@ paid as (
         parts.instance_type,
         parts.gpu_model,
         parts.gpu_hours as part_gpu_hours,
-        parts.cost_usd as part_cost_usd,
+        parts.part_weight,
         {{ usd_rate("parts.cost_usd", "parts.gpu_hours") }} as effective_rate,
         coalesce(
             {{ usd_rate("parts.on_demand_equivalent_cost_usd", "parts.gpu_hours") }},
             {{ usd_rate("parts.cost_usd", "parts.gpu_hours") }}
         ) as on_demand_rate
     from charges
-    inner join parts
+    inner join weighted_parts as parts
         on
             charges.usage_date = parts.usage_date
             and charges.deployment = parts.deployment
@@ -171,14 +184,28 @@ shared as (
         *,
         cast(
             {{ share_of(
-                "cost_usd", "part_cost_usd", row_key, "commitment_id, pricing_model", scale=10, weight_scale=10
+                "cost_usd", "part_weight", row_key, "commitment_id, pricing_model", scale=10, weight_scale=10
             ) }} as decimal(38, 10)
         ) as row_cost_usd,
         cast(
-            {{ share_of("tokens", "part_cost_usd", row_key, "commitment_id, pricing_model", weight_scale=10) }}
+            {{ share_of("tokens", "part_weight", row_key, "commitment_id, pricing_model", weight_scale=10) }}
             as decimal(28, 2)
         ) as row_tokens
     from paid
+
+),
+
+-- Hours follow the money; of what cost nothing, the money beside it, and at last the tokens.
+hours_weighted as (
+
+    select
+        *,
+        case
+            when sum(row_cost_usd) over (partition by {{ part_key }}) > 0 then row_cost_usd
+            when sum(cost_usd) over (partition by {{ part_key }}) > 0 then cost_usd
+            else tokens
+        end as hours_weight
+    from shared
 
 ),
 
@@ -188,11 +215,11 @@ measured as (
         *,
         cast(
             {{ share_of(
-                "part_gpu_hours", "row_cost_usd", part_key, "token_class, tenant, model, adapter", 6, weight_scale=10
+                "part_gpu_hours", "hours_weight", part_key, "token_class, tenant, model, adapter", 6, weight_scale=10
             ) }}
             as decimal(18, 6)
         ) as row_gpu_hours
-    from shared
+    from hours_weighted
 
 ),
 
