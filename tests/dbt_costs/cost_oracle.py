@@ -799,7 +799,9 @@ def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[An
             divided = sum((Fraction(day[basis]) for day in served if day[basis] is not None), Fraction(0))
             for name in CLASSES:
                 own = known_sum(day["split"][basis][name] for day in served)
-                part = Fraction(sums[basis]) * own / divided if own is not None and divided else None
+                part = own if sums[basis] == divided else None
+                if own is not None and divided:
+                    part = Fraction(sums[basis]) * own / divided
                 if not prefix:
                     out[f"{name}_cost_usd"] = part
                 tokens = sums[f"{name}_tokens"]

@@ -85,11 +85,12 @@ split as (
         *,
         {%- for basis in ["", "active_"] %}
             {%- for class in ["cached_input", "output"] %}
-                cast(
-                    {{ part_of(
+                case
+                    when split_{{ basis }}cost_usd = {{ basis }}cost_usd then {{ class }}_{{ basis }}cost_usd
+                    else {{ part_of(
                         basis ~ "cost_usd", class ~ "_" ~ basis ~ "cost_usd", "split_" ~ basis ~ "cost_usd", 10, 10
-                    ) }} as decimal(38, 10)
-                ) as borne_{{ class }}_{{ basis }}cost_usd{% if not loop.last %},{% endif %}
+                    ) }}
+                end as borne_{{ class }}_{{ basis }}cost_usd{% if not loop.last %},{% endif %}
             {%- endfor %}{% if not loop.last %},{% endif %}
         {%- endfor %}
     from daily
