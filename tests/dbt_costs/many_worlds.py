@@ -9,6 +9,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -16,7 +17,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from cost_oracle import Row, World, costs_hourly, fleet_parts, focus_rows, tenant_costs_daily
+from cost_oracle import (
+    Row,
+    World,
+    costs_hourly,
+    fleet_parts,
+    focus_rows,
+    known_sum,
+    tenant_costs_daily,
+    unit_costs_daily,
+)
 from cost_warehouse import SELECTED, CostWarehouse
 from random_world import H, at, bill_line, commitment, entry, plan, price
 
@@ -221,7 +231,7 @@ def is_same(found: Any, wanted: Any) -> bool:
 
 
 def differences(warehouse: CostWarehouse, worlds: list[World]) -> Iterator[tuple[dict[Any, Row], dict[Any, Row]]]:
-    """What the models say and what the oracle says: hourly costs, and hours of commitments."""
+    """What the models say and what the oracle says: hourly costs, hours of commitments, tenants, FOCUS, unit costs."""
     columns = ("gpu_hours", "cost_usd", "on_demand_equivalent_cost_usd", "rate_basis", "billing_status",
                "pricing_model", "null_reason")  # fmt: skip
     found = {
@@ -253,6 +263,18 @@ def differences(warehouse: CostWarehouse, worlds: list[World]) -> Iterator[tuple
 
     # No world has usage, so what the fleet costs is nobody's, and idle.
     weights: dict[str, Decimal] = {}
+    of_worlds: dict[Any, list[Any]] = defaultdict(list)  # the GPUs have the same names in all worlds
+    for world in worlds:
+        for key, row in unit_costs_daily(world, weights).items():
+            of_worlds[key].append(row["cost_usd"])
+    units = {
+        (row["usage_date"], row["model"], row["gpu_model"], row["pricing_category"]): row
+        for row in warehouse.query("select * from marts.fct_unit_costs_daily")
+    }
+    yield (
+        units,
+        {key: {"cost_usd": known_sum(costs), "output_cost_usd": None} for key, costs in of_worlds.items()},
+    )
     tenants = {
         (row["usage_date"], row["deployment"], row["tenant"], row["model"], row["adapter"]): row
         for row in warehouse.query("select * from marts.fct_tenant_costs_daily")
