@@ -1,7 +1,9 @@
+-- noqa: disable=CP02
 -- Column names are those of FOCUS 1.2, in its spelling.
--- The inference platform as a provider that charges its tenants: a row per day, deployment, way of buying, commitment,
--- tenant and class of tokens. What served nobody is a row of its own (idle GPU time, unused commitments), so the rows
--- sum to what the fleet cost. Hours without a price are not here: no cost is known of them.
+-- The inference platform as a provider that charges its tenants: a row per day, deployment, way of buying,
+-- commitment, tenant and class of tokens. What served nobody is a row of its own (idle GPU time, unused
+-- commitments), so the rows sum to what the fleet cost. Hours without a price are not here: no cost is known of
+-- them.
 {%- set row_key = "usage_date, deployment, pricing_category, tenant, model, adapter, token_class" %}
 {%- set part_key = "usage_date, deployment, pricing_category, commitment_id, pricing_model" %}
 
@@ -30,7 +32,8 @@ commitments as (
 
 ),
 
--- How a deployment's day was paid for. The hours of a category without any price are left out, as in token costs.
+-- How a deployment's day was paid for. The hours of a category without any price are left out, as in token
+-- costs.
 priced_hours as (
 
     select
@@ -61,7 +64,11 @@ parts as (
     from priced_hours
     where is_hour_priced
     group by
-        {{ day_of("hour_start_at") }}, deployment, pricing_category, coalesce(commitment_id, ''), pricing_model
+        {{ day_of("hour_start_at") }},
+        deployment,
+        pricing_category,
+        coalesce(commitment_id, ''),
+        pricing_model
 
 ),
 
@@ -249,7 +256,8 @@ fleet_rows as (
         row_cost_usd as cost_usd,
         -- A spot price is nobody's discount; what a commitment saves is measured against on demand.
         case when pricing_category = 'Dynamic' then effective_rate else on_demand_rate end as list_rate,
-        case when pricing_category = 'Committed' then on_demand_rate else effective_rate end as contracted_rate
+        case when pricing_category = 'Committed' then on_demand_rate else effective_rate end
+            as contracted_rate
     from measured
 
 ),
