@@ -152,7 +152,7 @@ weighted_parts as (
         *,
         case
             when sum(cost_usd) over (partition by usage_date, deployment, pricing_category) > 0 then cost_usd
-            else gpu_hours
+            else cast(gpu_hours as decimal(38, 10))
         end as part_weight
     from parts
 
@@ -210,7 +210,7 @@ hours_weighted as (
         case
             when sum(row_cost_usd) over (partition by {{ part_key }}) > 0 then row_cost_usd
             when sum(cost_usd) over (partition by {{ part_key }}) > 0 then cost_usd
-            else tokens
+            else cast(tokens as decimal(38, 10))
         end as hours_weight
     from shared
 
