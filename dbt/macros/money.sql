@@ -101,8 +101,12 @@ integers; amounts up to 10^17.
 {%- endmacro %}
 
 {% macro amount_of_units(units, scale) -%}
-    cast(
-        cast({{ units }} as decimal(28, 0)) * cast(0.{{ "0" * (scale - 1) }}1 as decimal({{ scale }}, {{ scale }}))
-        as decimal({{ 38 if scale == 10 else 18 }}, {{ scale }})
-    )
+    {%- if scale == 0 -%}
+        cast({{ units }} as decimal(28, 0))
+    {%- else -%}
+        cast(
+            cast({{ units }} as decimal(28, 0)) * cast(0.{{ "0" * (scale - 1) }}1 as decimal({{ scale }}, {{ scale }}))
+            as decimal({{ 38 if scale == 10 else 18 }}, {{ scale }})
+        )
+    {%- endif -%}
 {%- endmacro %}

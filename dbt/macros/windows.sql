@@ -50,9 +50,10 @@ half as many hours before the scrape.
 
 {#-
 A row's part of `amount`, in proportion to its weight inside the partition, rounded to `scale` decimals so that the parts
-sum to the amount exactly: each part is the difference of two rounded running totals.
+sum to the amount exactly: each part is the difference of two rounded running totals. A weight that is no whole number has
+at most `weight_scale` decimals.
 -#}
-{% macro share_of(amount, weight, partition_by, order_by, scale=0) -%}
+{% macro share_of(amount, weight, partition_by, order_by, scale=0, weight_scale=0) -%}
     {%- set total = "sum(" ~ weight ~ ") over (partition by " ~ partition_by ~ ")" -%}
     {%- set running -%}
         sum({{ weight }}) over (
@@ -60,17 +61,26 @@ sum to the amount exactly: each part is the difference of two rounded running to
         )
     {%- endset -%}
     (
-        {{ part_of(amount, running, total, scale) }}
-        - {{ part_of(amount, "(" ~ running ~ " - " ~ weight ~ ")", total, scale) }}
+        {{ part_of(amount, running, total, scale, weight_scale) }}
+        - {{ part_of(amount, "(" ~ running ~ " - " ~ weight ~ ")", total, scale, weight_scale) }}
     )
 {%- endmacro %}
 
-{#- amount x weight / total as a decimal rounded half up; null when the total is zero or anything is unknown. -#}
-{% macro part_of(amount, weight, total, scale) -%}
-    cast(
-        cast({{ amount }} as double) * cast({{ weight }} as double) / nullif(cast({{ total }} as double), 0)
-        as decimal(28, {{ scale }})
-    )
+{#-
+amount x weight / total, rounded half up to `scale` decimals; null when the total is zero or anything is unknown. In whole
+units, for a double holds no more than 90,071 USD to 10 decimals: the part of the whole weight is the amount itself.
+Amount and weight in whole units multiply to at most 10^38: a billion USD by costs of a billion, to 10 decimals each.
+-#}
+{% macro part_of(amount, weight, total, scale, weight_scale=0) -%}
+    {{ return(adapter.dispatch("part_of")(amount, weight, total, scale, weight_scale)) }}
+{%- endmacro %}
+
+{% macro duckdb__part_of(amount, weight, total, scale, weight_scale) -%}
+    {%- set total_units = whole_units(total, weight_scale) -%}
+    {{ amount_of_units(
+        "((" ~ whole_units(amount, scale) ~ " * " ~ whole_units(weight, weight_scale) ~ " + " ~ total_units ~ " // 2) // nullif("
+        ~ total_units ~ ", 0))", scale
+    ) }}
 {%- endmacro %}
 
 {#-

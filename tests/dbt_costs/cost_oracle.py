@@ -719,74 +719,229 @@ def known_sum(values: Iterable[Any]) -> Any:
     return sum(known) if known else None
 
 
+CLASSES = ("input", "cached_input", "output")
+BASES = ("cost_usd", "active_cost_usd")
+
+
+def token_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[date, str, str], Row]:
+    """Day, deployment and category -> what its priced hours cost, and the exact part that each class of tokens bears.
+
+    `split` holds basis -> class -> part; None when no token was served, and per class where nobody counts it.
+    """
+    grouped: dict[tuple[date, str, str], list[Row]] = defaultdict(list)
+    for (deployment, category, hour), row in costs_hourly(world).items():
+        grouped[hour.date(), deployment, category].append(row)
+    result: dict[tuple[date, str, str], Row] = {}
+    for key, rows in grouped.items():
+        priced = [row for row in rows if row["cost_usd"] is not None]
+        out: Row = {"rows": rows, "priced": priced, "model": rows[0]["model"], "gpu_model": rows[0]["gpu_model"]}
+        for name in (*BASES, *(f"{c}_tokens" for c in CLASSES), "total_tokens", "request_count"):
+            out[name] = known_sum(row[name] for row in priced)
+        out["split"], out["split_basis"] = None, None
+        if out["cost_usd"] is not None and out["total_tokens"]:
+            phases = [known_sum(row[name] for row in priced) for name in ("prefill_seconds", "decode_seconds")]
+            out["split_basis"] = (
+                "measured_phase_seconds" if None not in phases and sum(phases) > 0 else "default_weights"
+            )
+            out["split"] = {
+                basis: split_cost(out[basis], out, weights, phases if "measured" in out["split_basis"] else None)
+                for basis in BASES
+            }
+        result[key] = out
+    return result
+
+
+def split_cost(
+    cost: Decimal | None, day: Row, weights: dict[str, Decimal], phases: list[Any] | None
+) -> dict[str, Fraction | None]:
+    """Output bears what decoding took of the measured seconds, or its weight; the rest is the prompt's, by weight."""
+    if cost is None:
+        return dict.fromkeys(CLASSES)
+    burden = {name: Fraction(weights[name]) * int(day[f"{name}_tokens"] or 0) for name in CLASSES}
+    prompt_burden = burden["input"] + burden["cached_input"]
+    decoding = Fraction(phases[1]) / sum(map(Fraction, phases)) if phases else burden["output"] / sum(burden.values())
+    prompt = Fraction(cost) * (1 - decoding)
+    cached = prompt * burden["cached_input"] / prompt_burden if prompt_burden else Fraction(0)
+    return {
+        "input": prompt - cached,
+        "cached_input": None if day["cached_input_tokens"] is None else cached,
+        "output": Fraction(cost) * decoding,
+    }
+
+
 def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[Any, ...], Row]:
     """Day, model, GPU model and category -> cost, tokens, split and unit costs (unrounded fractions)."""
     grouped: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for (_, category, hour), row in costs_hourly(world).items():
+    for (day, _, category), row in token_costs_daily(world, weights).items():
         for reported in (category, "all"):
-            grouped[hour.date(), row["model"], row["gpu_model"], reported].append(row)
+            grouped[day, row["model"], row["gpu_model"], reported].append(row)
     result: dict[tuple[Any, ...], Row] = {}
-    for key, rows in grouped.items():
-        priced = [row for row in rows if row["cost_usd"] is not None]
+    for key, days in grouped.items():
+        rows = [row for day in days for row in day["rows"]]
         sums = {
-            column: known_sum(row[column] for row in priced)
-            for column in (
-                "cost_usd",
-                "input_tokens",
-                "cached_input_tokens",
-                "output_tokens",
-                "total_tokens",
-                "request_count",
-                "prefill_seconds",
-                "decode_seconds",
-            )
+            name: known_sum(day[name] for day in days)
+            for name in (*BASES, *(f"{c}_tokens" for c in CLASSES), "total_tokens", "request_count")
         }
-        row_out: Row = {
+        bases = {day["split_basis"] for day in days if day["split_basis"]}
+        out: Row = {
             "cost_usd": sums["cost_usd"],
+            "active_cost_usd": sums["active_cost_usd"],
             "total_tokens": known_sum(row["total_tokens"] for row in rows),
+            "priced_total_tokens": sums["total_tokens"],
             "gpu_hours": known_sum(row["gpu_hours"] for row in rows),
-            "is_fully_priced": len(priced) == len(rows),
+            "is_fully_priced": all(row["cost_usd"] is not None for row in rows),
+            "split_basis": "mixed" if len(bases) > 1 else next(iter(bases), None),
         }
-        parts: dict[str, Fraction | None] = {"input": None, "cached_input": None, "output": None}
-        if sums["cost_usd"] is not None and sums["total_tokens"]:
-            cost = Fraction(sums["cost_usd"])
-            burden = {name: Fraction(weights[name]) * Fraction(sums[f"{name}_tokens"] or 0) for name in parts}
-            phases = (sums["prefill_seconds"] or 0) + (sums["decode_seconds"] or 0)
-            if phases:
-                parts["output"] = cost * Fraction(sums["decode_seconds"]) / Fraction(phases)
-                row_out["split_basis"] = "measured_phase_seconds"
-            else:
-                parts["output"] = cost * burden["output"] / sum(burden.values())
-                row_out["split_basis"] = "default_weights"
-            side = cost - parts["output"]
-            prompt_burden = burden["input"] + burden["cached_input"]
-            cached = side * burden["cached_input"] / prompt_burden if prompt_burden else Fraction(0)
-            parts["cached_input"] = None if sums["cached_input_tokens"] is None else cached
-            parts["input"] = side - cached
-        for name, part in parts.items():
-            row_out[f"{name}_cost_usd"] = part
-            tokens = sums[f"{name}_tokens"]
-            row_out[f"cost_usd_per_million_{name}_tokens"] = (
-                part * 10**6 / int(tokens) if part is not None and tokens else None
-            )
-        for column, divisor, factor in (
-            ("cost_usd_per_million_total_tokens", "total_tokens", 10**6),
-            ("cost_usd_per_request", "request_count", 1),
-        ):
-            row_out[column] = (
-                Fraction(sums["cost_usd"]) * factor / int(sums[divisor])
-                if sums["cost_usd"] is not None and sums[divisor]
-                else None
-            )
+        served = [day for day in days if day["split"]]
+        for basis in BASES:
+            prefix = basis.removesuffix("cost_usd")
+            # What stood by is borne by what served, in proportion to what that cost.
+            divided = sum((Fraction(day[basis]) for day in served if day[basis] is not None), Fraction(0))
+            for name in CLASSES:
+                own = known_sum(day["split"][basis][name] for day in served)
+                part = own if sums[basis] == divided else None
+                if own is not None and divided:
+                    part = Fraction(sums[basis]) * own / divided
+                if not prefix:
+                    out[f"{name}_cost_usd"] = part
+                tokens = sums[f"{name}_tokens"]
+                out[f"{prefix}cost_usd_per_million_{name}_tokens"] = (
+                    part * 10**6 / int(tokens) if part is not None and tokens else None
+                )
+            for name, factor, counted in (
+                ("million_total_tokens", 10**6, sums["total_tokens"]),
+                ("request", 1, sums["request_count"]),
+            ):
+                out[f"{prefix}cost_usd_per_{name}"] = (
+                    Fraction(sums[basis]) * factor / int(counted) if sums[basis] is not None and counted else None
+                )
         seen = [row for row in rows if row["utilization_ratio"] is not None and row["gpu_hours"] is not None]
         held = sum((Fraction(row["gpu_hours"]) for row in seen), Fraction(0))
-        row_out["utilization_ratio"] = (
+        out["utilization_ratio"] = (
             sum(Fraction(row["gpu_hours"]) * Fraction(row["utilization_ratio"]) for row in seen) / held
             if held
             else None
         )
-        result[key] = row_out
+        result[key] = out
     return result
+
+
+def borne_costs(world: World, weights: dict[str, Decimal], usage: list[Row]) -> list[Row]:
+    """Who bears which exact part of a deployment's day, by category and class of tokens.
+
+    `usage` is whose the tokens of a day are: deployment, usage_date, tenant, model, adapter and the tokens by class.
+    A class that nobody used, and a day without tokens (class none), is borne by the tenant unattributed.
+    """
+    of_day: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in usage:
+        for name in CLASSES:
+            if row[f"{name}_tokens"]:
+                of_day[row["deployment"], row["usage_date"], name].append(row)
+    borne: list[Row] = []
+    for (day, deployment, category), row in token_costs_daily(world, weights).items():
+        if row["cost_usd"] is None:
+            continue
+        place = {"usage_date": day, "deployment": deployment, "category": category}
+        nobody = {"tenant": "unattributed", "model": row["model"], "adapter": ""}
+        if row["split"] is None:
+            borne.append(
+                {**place, **nobody, "class": "none", "tokens": None}
+                | {basis: None if row[basis] is None else Fraction(row[basis]) for basis in BASES}
+            )
+            continue
+        for name in CLASSES:
+            if row["split"]["cost_usd"][name] is None:
+                continue
+            parties = of_day[deployment, day, name] or [nobody | {f"{name}_tokens": 1}]
+            whole = sum(int(party[f"{name}_tokens"]) for party in parties)
+            for party in parties:
+                share = Fraction(int(party[f"{name}_tokens"]), whole)
+                borne.append(
+                    {**place, "class": name, "tokens": int(row[f"{name}_tokens"]) * share}
+                    | {key: party[key] for key in ("tenant", "model", "adapter")}
+                    | {
+                        basis: None if row["split"][basis][name] is None else row["split"][basis][name] * share
+                        for basis in BASES
+                    }
+                )
+    return borne
+
+
+def tenant_costs_daily(world: World, weights: dict[str, Decimal], usage: list[Row]) -> dict[tuple[Any, ...], Row]:
+    """Day, deployment, tenant, model and adapter -> the money columns of fct_tenant_costs_daily (unrounded)."""
+    grouped: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for part in borne_costs(world, weights, usage):
+        place = ("usage_date", "deployment", "tenant", "model", "adapter")
+        grouped[tuple(part[name] for name in place)].append(part)
+    return {
+        key: {basis: known_sum(part[basis] for part in parts) for basis in BASES}
+        | {
+            f"{name}_cost_usd": known_sum(part["cost_usd"] for part in parts if part["class"] == name)
+            for name in CLASSES
+        }
+        | {
+            f"{name.lower()}_cost_usd": known_sum(
+                [Fraction(0)] + [p["cost_usd"] for p in parts if p["category"] == name]
+            )
+            for name in ("Standard", "Dynamic", "Committed")
+        }
+        for key, parts in grouped.items()
+    }
+
+
+def focus_rows(world: World, weights: dict[str, Decimal], usage: list[Row]) -> dict[tuple[Any, ...], Row]:
+    """The charges of the inference platform, by what FOCUS calls them, unrounded.
+
+    Day, deployment, category, commitment, tenant, model, adapter, class and purchase -> EffectiveCost, GPU-hours and
+    price per GPU-hour at list. Who was served pays the active cost; the rest of what the fleet cost is idle time, and
+    what commitments left unused a row of its own.
+    """
+    parts, held = fleet_parts(world)
+    unpriced = {(p["deployment"], p["category"], p["hour"]) for p in parts if p["cost"] is None}
+    paid: dict[tuple[Any, ...], dict[tuple[Any, ...], list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for p in parts:
+        if (p["deployment"], p["category"], p["hour"]) not in unpriced:
+            place = (p["hour"].date(), p["deployment"], p["category"])
+            paid[place][p["commitment"], p["bought"]].append(p)
+
+    charges: dict[tuple[Any, ...], dict[tuple[Any, ...], Fraction]] = defaultdict(lambda: defaultdict(Fraction))
+    left = {
+        key: Fraction(row["cost_usd"])
+        for key, row in token_costs_daily(world, weights).items()
+        if row["cost_usd"] is not None
+    }
+    models = {key: row["model"] for key, row in token_costs_daily(world, weights).items()}
+    for part in borne_costs(world, weights, usage):
+        if part["class"] != "none" and (part["tokens"] or part["active_cost_usd"]):
+            place = (part["usage_date"], part["deployment"], part["category"])
+            tenant = None if part["tenant"] == "unattributed" else part["tenant"]
+            who = (tenant, part["model"], part["adapter"] or None, part["class"])
+            charges[place][who] += part["active_cost_usd"] or 0
+            left[place] -= part["active_cost_usd"] or 0
+    for place, rest in left.items():
+        if rest:
+            charges[place][None, models[place], None, "idle"] += rest
+
+    rows: dict[tuple[Any, ...], Row] = {}
+    for place, of_place in charges.items():
+        whole = sum(Fraction(p["cost"]) for ps in paid[place].values() for p in ps)
+        for (commitment, bought), ps in paid[place].items():
+            cost, gpu_hours = sum(Fraction(p["cost"]) for p in ps), sum(Fraction(p["gpu_hours"]) for p in ps)
+            listed = cost if place[2] == "Dynamic" else total(p["equivalent"] for p in ps)
+            for who, charge in of_place.items():
+                rows[(*place, commitment, bought, *who)] = {
+                    "EffectiveCost": charge * cost / whole,
+                    "PricingQuantity": gpu_hours * charge / sum(of_place.values()),
+                    "ListUnitPrice": (cost if listed is None else Fraction(listed)) / gpu_hours,
+                }
+    for row in held:
+        if row["unused_cost"]:
+            name = row["commitment"]["commitment_id"]
+            key = (row["hour"].date(), None, "Committed", name, "unused", None, None, None, "unused")
+            out = rows.setdefault(key, {"EffectiveCost": Fraction(0), "PricingQuantity": Fraction(0)})
+            out["EffectiveCost"] += Fraction(row["unused_cost"])
+            out["PricingQuantity"] += Fraction(row["unused"] or 0)
+    return rows
 
 
 def purchase_mix_daily(world: World) -> dict[tuple[Any, ...], Row]:

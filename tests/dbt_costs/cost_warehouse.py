@@ -17,6 +17,7 @@ import duckdb
 PROJECT_ROOT = Path(__file__).parents[2]
 SELECTED = (
     "token_cost_weights",
+    "llm_api_prices",
     "usage_roles",
     "reconciliation_tolerances",
     "instance_types",
@@ -31,7 +32,9 @@ SELECTED = (
     "path:models/intermediate/usage",
     "path:models/intermediate/billing",
     "path:models/intermediate/fleet",
+    "path:models/intermediate/costs",
     "path:models/marts/costs",
+    "path:models/marts/focus",
     "path:models/marts/usage",
 )
 PRICE_BOOK = """
@@ -119,6 +122,20 @@ class CostWarehouse:
             cursor = con.execute(sql)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def focus_rows(self) -> dict[tuple[Any, ...], dict[str, Any]]:
+        """The FOCUS charges by day, deployment, category, commitment, purchase, tenant, model, adapter and class."""
+        rows = self.query("""
+            select
+                cast(ChargePeriodStart as date), ResourceId, PricingCategory, CommitmentDiscountId,
+                case when x_TokenClass = 'unused' then 'unused' else split_part(SkuPriceId, '/', -1) end,
+                SubAccountId, x_Model, x_Adapter, x_TokenClass, EffectiveCost, BilledCost, PricingQuantity,
+                ListUnitPrice, ListCost, ContractedUnitPrice, ContractedCost, ConsumedQuantity, ConsumedUnit
+            from marts.focus_cost_and_usage
+        """)
+        found = {tuple(row.values())[:9]: dict(list(row.items())[9:]) for row in rows}
+        assert len(found) == len(rows)
+        return found
 
     def unit_test(self) -> str:
         """Runs the unit tests of the cost models; the models must be built."""

@@ -10,12 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cost_oracle import World, costs_hourly, fleet_parts, purchase_mix_daily, unit_costs_daily, usage_hourly
-from cost_warehouse import PROJECT_ROOT, CostWarehouse, Row
+from cost_oracle import (
+    CLASSES,
+    World,
+    borne_costs,
+    costs_hourly,
+    fleet_parts,
+    focus_rows,
+    purchase_mix_daily,
+    rounded,
+    tenant_costs_daily,
+    token_costs_daily,
+    unit_costs_daily,
+    usage_hourly,
+)
+from cost_warehouse import PROJECT_ROOT, SELECTED, CostWarehouse, Row
 from random_world import LLAMA, at, entry, make_sparse_world, make_world, price
 
 SEEDS = PROJECT_ROOT / "dbt" / "seeds"
 SEED_OF_THE_WORLD = 20261001
+# A part is rounded to 10 decimals, and so is what is left for the next one.
+LAST_DIGITS = Fraction(3, 10**10)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +103,9 @@ def marts(warehouse: CostWarehouse) -> dict[str, list[dict[str, Any]]]:
         "fct_unit_costs_daily",
         "fct_purchase_mix_daily",
         "dim_deployments",
+        "fct_tenant_costs_daily",
+        "fct_api_comparison_daily",
+        "focus_cost_and_usage",
         "fct_usage_hourly",
         "fct_usage_daily",
         "fct_reconciliation_daily",
@@ -198,6 +216,87 @@ def test_daily_unit_costs_are_the_oracles(world: World, built: CostWarehouse, we
         for row in built.query("select * from marts.fct_unit_costs_daily")
     }
     assert_rows_equal(actual, unit_costs_daily(world, weights), tolerance=Fraction(1, 10**7))
+
+
+def test_each_class_of_tokens_bears_what_the_oracle_says(
+    world: World, built: CostWarehouse, weights: dict[str, Decimal]
+) -> None:
+    actual = {
+        (row["usage_date"], row["deployment"], row["pricing_category"]): row
+        for row in built.query("select * from intermediate.int_token_costs__daily")
+    }
+    expected = {
+        key: {basis: row[basis] for basis in ("cost_usd", "active_cost_usd", "split_basis")}
+        | {
+            f"{name}_{basis}": row["split"][basis][name] if row["split"] else None
+            for name in CLASSES
+            for basis in ("cost_usd", "active_cost_usd")
+        }
+        for key, row in token_costs_daily(world, weights).items()
+    }
+    assert {row["split_basis"] for row in expected.values()} == {"measured_phase_seconds", "default_weights", None}
+    assert_rows_equal(actual, expected, tolerance=LAST_DIGITS)
+
+
+def whose_tokens(warehouse: CostWarehouse) -> list[dict[str, Any]]:
+    """Whose the tokens of a day are, as published; test_calls_counted_once.py holds these against the calls."""
+    return warehouse.query("select * from marts.fct_usage_daily")
+
+
+def test_tenants_bear_what_the_oracle_says_and_sum_to_the_deployment(
+    world: World, built: CostWarehouse, weights: dict[str, Decimal]
+) -> None:
+    rows = built.query("select * from marts.fct_tenant_costs_daily")
+    actual = {(row["usage_date"], row["deployment"], row["tenant"], row["model"], row["adapter"]): row for row in rows}
+    expected = tenant_costs_daily(world, weights, whose_tokens(built))
+    assert {key[2] for key in expected} == {"acme", "beta", "unknown", "unattributed"}
+    # A tenant's cost is a sum of nine such parts: three classes, bought in three ways.
+    assert_rows_equal(actual, expected, tolerance=9 * LAST_DIGITS)
+
+    days = [row for row in token_costs_daily(world, weights).values() if row["cost_usd"] is not None]
+    assert sum(row["cost_usd"] for row in rows) == sum(row["cost_usd"] for row in days)
+    # A day without tokens is nobody's, whole.
+    idle = sum(row["cost_usd"] for row in days if row["split"] is None)
+    without_class = built.query(
+        "select sum(cost_usd) as c from intermediate.int_tenant_costs__daily where token_class = 'none'"
+    )
+    assert without_class == [{"c": idle}]
+    assert idle > 0
+
+
+def test_focus_charges_are_the_oracles_and_sum_to_the_fleet(
+    world: World, built: CostWarehouse, weights: dict[str, Decimal]
+) -> None:
+    found = built.focus_rows()
+    expected = focus_rows(world, weights, whose_tokens(built))
+    assert {key[8] for key in expected} == {*CLASSES, "idle", "unused"}
+    assert_rows_equal(
+        {key: {"EffectiveCost": row["EffectiveCost"]} for key, row in found.items()},
+        {key: {"EffectiveCost": row["EffectiveCost"]} for key, row in expected.items()},
+        tolerance=LAST_DIGITS,
+    )
+    # Hours have 6 decimals and prices 8; a charge of so little that its last digit counts has as few hours.
+    for name, tolerance in (("PricingQuantity", Fraction(2, 10**6)), ("ListUnitPrice", Fraction(1, 10**8))):
+        assert_rows_equal(
+            found, {key: {name: row[name]} if name in row else {} for key, row in expected.items()}, tolerance=tolerance
+        )
+    for row in found.values():
+        assert row["ListCost"] == rounded(row["PricingQuantity"] * row["ListUnitPrice"], 10)
+        assert row["ContractedCost"] == rounded(row["PricingQuantity"] * row["ContractedUnitPrice"], 10)
+        assert row["BilledCost"] == row["EffectiveCost"]
+
+    parts, held = fleet_parts(world)
+    unpriced = {(part["deployment"], part["category"], part["hour"]) for part in parts if part["cost"] is None}
+    for day in {part["hour"].date() for part in parts}:
+        fleet = sum(
+            part["cost"]
+            for part in parts
+            if part["hour"].date() == day and (part["deployment"], part["category"], part["hour"]) not in unpriced
+        )
+        unused = sum(row["unused_cost"] or 0 for row in held if row["hour"].date() == day)
+        assert sum(row["EffectiveCost"] for key, row in found.items() if key[0] == day) == fleet + unused
+    tokens = sum(part["tokens"] or 0 for part in borne_costs(world, weights, whose_tokens(built)))
+    assert sum(row["ConsumedQuantity"] for row in found.values() if row["ConsumedUnit"] == "Tokens") == tokens > 0
 
 
 def test_daily_purchase_mix_is_the_oracles(world: World, built: CostWarehouse) -> None:
@@ -345,3 +444,96 @@ def parse_page(page: Path) -> list[Row]:
                 }
             )
     return rows
+
+
+def counters(source: str, hours: int, **totals: float) -> list[Row]:
+    """Hourly scrapes of one replica from 2026-10-01 on, whose counters grow evenly from 0 to their totals."""
+    start = at("2026-10-01T00:00")
+    return [
+        {
+            "source_name": source,
+            "file_id": "f",
+            "replica_key": source,
+            "scraped_at": start + timedelta(hours=hour),
+            "usage_date": (start + timedelta(hours=hour)).date(),
+            "metric_name": f"vllm:{name}",
+            "engine": "0",
+            "model_name": "served",
+            "label_value": None,
+            "value": float(int(total * hour / hours)),
+            "series_created_at": None,
+            "process_started_at": start - timedelta(minutes=5),
+        }
+        for hour in range(hours + 1)
+        for name, total in totals.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def published_examples(target_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Model -> its row of fct_unit_costs_daily: OpenCost's example, DeepSeek's day as one fleet and as two pools."""
+    # Nodes that work off the day at the published rates per node: 73.7k input and 14.8k output tokens a second.
+    prefill_nodes, decode_nodes = 608e9 / 73_700 / 86_400, 168e9 / 14_800 / 86_400
+    day, usd = {"valid_from_at": "2026-10-01T00:00", "valid_to_at": "2026-10-02T00:00"}, Decimal(2)
+    rented = {
+        # One GPU-hour of $0.213 and a million tokens.
+        "opencost": ("opencost", 1.0, Decimal("0.213"), day | {"valid_to_at": "2026-10-01T01:00"}),
+        "fleet": ("deepseek", 226.75 * 8, usd, day),
+        "prefill": ("deepseek-pools", prefill_nodes * 8, usd, day),
+        "decode": ("deepseek-pools", decode_nodes * 8, usd, day),
+    }
+    world = World(
+        as_of_date=date(2026, 10, 1),
+        deployments=[
+            entry(number, name, model, "corp", "rack", gpus_per_replica=round(Decimal(gpus), 6),
+                  rate_usd_per_gpu_hour=rate, **times)
+            for number, (name, (model, gpus, rate, times)) in enumerate(rented.items())
+        ],
+        routes=[
+            {"source_name": name, "kind": "metrics", "role": "engine_counters", "model_match": "*", "deployment": name}
+            for name in rented
+        ],
+        samples=[
+            *counters(
+                "opencost", 1, prompt_tokens_total=820_000, generation_tokens_total=180_000,
+                request_prefill_time_seconds_sum=5_500, request_decode_time_seconds_sum=4_500,
+            ),
+            *counters("fleet", 24, prompt_tokens_total=608e9, generation_tokens_total=168e9),
+            *counters("prefill", 24, prompt_tokens_total=608e9, generation_tokens_total=0),
+            *counters("decode", 24, prompt_tokens_total=0, generation_tokens_total=168e9),
+        ],
+    )  # fmt: skip
+    warehouse = new_warehouse(tmp_path_factory.mktemp("examples") / "w.duckdb", target_dir, world)
+    warehouse.replace("raw.metric_samples", world.samples)
+    warehouse.replace("raw.ledger_run", run_facts(world, world.as_of_date))
+    warehouse.dbt("build", "--select", *SELECTED, "--exclude-resource-type", "test", "unit_test")
+    rows = warehouse.query("select * from marts.fct_unit_costs_daily where pricing_category = 'all'")
+    return {row["model"]: row for row in rows}
+
+
+def test_opencosts_worked_example(published_examples: dict[str, dict[str, Any]]) -> None:
+    """$0.213 a million tokens, $0.143 input, $0.533 output: OpenCost 1.121's worked example (2026-07).
+
+    The three figures imply 82 input tokens to 18 of output, and 55 seconds of prefill to 45 of decode.
+    """
+    row = published_examples["opencost"]
+    assert row["split_basis"] == "measured_phase_seconds"
+    assert rounded(row["cost_usd_per_million_total_tokens"], 3) == Decimal("0.213")
+    assert rounded(row["cost_usd_per_million_input_tokens"], 3) == Decimal("0.143")
+    assert rounded(row["cost_usd_per_million_output_tokens"], 3) == Decimal("0.533")
+
+
+def test_deepseeks_published_day(published_examples: dict[str, dict[str, Any]]) -> None:
+    """27-28 Feb 2025: 608 billion input and 168 billion output tokens on 226.75 nodes of 8 H800 at $2: $87,072.
+
+    Source: DeepSeek, open-infra-index, "DeepSeek-V3/R1 Inference System Overview" (2025-03-01), which also gives 73.7k
+    input and 14.8k output tokens a second and node. With a pool for each: $16 / 73.7k/s and $16 / 14.8k/s.
+    """
+    fleet, pools = published_examples["deepseek"], published_examples["deepseek-pools"]
+    assert fleet["cost_usd"] == 87_072
+    assert rounded(fleet["cost_usd_per_million_total_tokens"], 4) == Decimal("0.1122")
+    assert rounded(Fraction(fleet["cost_usd"]) * 10**6 / fleet["output_tokens"], 3) == Decimal("0.518")
+    assert rounded(pools["cost_usd_per_million_input_tokens"], 4) == Decimal("0.0603")
+    assert rounded(pools["cost_usd_per_million_output_tokens"], 4) == Decimal("0.3003")
+    assert rounded(Fraction(pools["gpu_hours"]) / 24 / 8, 2) == Decimal("226.86")
+    assert rounded((pools["cost_usd"] / fleet["cost_usd"] - 1) * 100, 2) == Decimal("0.05")

@@ -94,9 +94,9 @@ output_split as (
 
     select
         *,
-        case when is_divisible then {{ part_of("cost_usd", "output_part", "whole", 10) }} end
+        case when is_divisible then {{ part_of("cost_usd", "output_part", "whole", 10, 6) }} end
             as output_cost_usd,
-        case when is_divisible then {{ part_of("active_cost_usd", "output_part", "whole", 10) }} end
+        case when is_divisible then {{ part_of("active_cost_usd", "output_part", "whole", 10, 6) }} end
             as output_active_cost_usd
     from output_weighted
 
@@ -116,6 +116,7 @@ prompt_split as (
                             "cached_input_burden",
                             "input_burden + cached_input_burden",
                             10,
+                            weight_scale=6,
                         ) }},
                         0
                     )

@@ -120,6 +120,7 @@ allocated as (
             "weight": "token_weight",
             "partition_by": "deployment, hour_start_at",
             "order_by": "pricing_category",
+            "weight_scale": 6,
         } %}
         cast({{ share_of("deployment_input_tokens", **spread) }} as bigint) as input_tokens,
         cast({{ share_of("deployment_cached_input_tokens", **spread) }} as bigint) as cached_input_tokens,

@@ -121,7 +121,7 @@ compared as (
         sum(case when pricing_category = 'Committed' then gpu_hours else 0 end) over (
             partition by usage_date, provider, gpu_model
         ) as all_covered_gpu_hours,
-        {{ share_of("1", "gpu_hours", "usage_date, provider, gpu_model", "pricing_category", 8) }}
+        {{ share_of("1", "gpu_hours", "usage_date, provider, gpu_model", "pricing_category", 8, 6) }}
             as share_ratio
     from joined
 

@@ -78,18 +78,21 @@ daily as (
 
 ),
 
--- A deployment that served nothing bears no token, and its cost is borne by those of the same model and GPU that did.
+-- A deployment that served nothing bears no token, and its cost is borne by those of the same model and GPU
+-- that did.
 split as (
 
     select
         *,
         {%- for basis in ["", "active_"] %}
             {%- for class in ["cached_input", "output"] %}
-                cast(
-                    {{ part_of(
-                        basis ~ "cost_usd", class ~ "_" ~ basis ~ "cost_usd", "split_" ~ basis ~ "cost_usd", 10
-                    ) }} as decimal(38, 10)
-                ) as borne_{{ class }}_{{ basis }}cost_usd{% if not loop.last %},{% endif %}
+                case
+                    when split_{{ basis }}cost_usd = {{ basis }}cost_usd
+                        then {{ class }}_{{ basis }}cost_usd
+                    else {{ part_of(
+                        basis ~ "cost_usd", class ~ "_" ~ basis ~ "cost_usd", "split_" ~ basis ~ "cost_usd", 10, 10
+                    ) }}
+                end as borne_{{ class }}_{{ basis }}cost_usd{% if not loop.last %},{% endif %}
             {%- endfor %}{% if not loop.last %},{% endif %}
         {%- endfor %}
     from daily
@@ -145,7 +148,8 @@ final as (
         {{ usd_per_million("active_cost_usd", "priced_total_tokens") }}
             as active_cost_usd_per_million_total_tokens,
         {{ usd_unit_cost("active_cost_usd", "priced_request_count") }} as active_cost_usd_per_request,
-        case when first_split_basis <> last_split_basis then 'mixed' else first_split_basis end as split_basis,
+        case when first_split_basis <> last_split_basis then 'mixed' else first_split_basis end
+            as split_basis,
         {{ share_ratio("active_gpu_hours", "observed_gpu_hours") }} as utilization_ratio,
         {{ share_ratio("covered_gpu_hours", "gpu_hours") }} as usage_coverage_ratio,
         is_fully_priced,

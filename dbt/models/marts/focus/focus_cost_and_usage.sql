@@ -1,7 +1,9 @@
+-- noqa: disable=CP02
 -- Column names are those of FOCUS 1.2, in its spelling.
--- The inference platform as a provider that charges its tenants: a row per day, deployment, way of buying, commitment,
--- tenant and class of tokens. What served nobody is a row of its own (idle GPU time, unused commitments), so the rows
--- sum to what the fleet cost. Hours without a price are not here: no cost is known of them.
+-- The inference platform as a provider that charges its tenants: a row per day, deployment, way of buying,
+-- commitment, tenant and class of tokens. What served nobody is a row of its own (idle GPU time, unused
+-- commitments), so the rows sum to what the fleet cost. Hours without a price are not here: no cost is known of
+-- them.
 {%- set row_key = "usage_date, deployment, pricing_category, tenant, model, adapter, token_class" %}
 {%- set part_key = "usage_date, deployment, pricing_category, commitment_id, pricing_model" %}
 
@@ -30,7 +32,8 @@ commitments as (
 
 ),
 
--- How a deployment's day was paid for. The hours of a category without any price are left out, as in token costs.
+-- How a deployment's day was paid for. The hours of a category without any price are left out, as in token
+-- costs.
 priced_hours as (
 
     select
@@ -61,7 +64,11 @@ parts as (
     from priced_hours
     where is_hour_priced
     group by
-        {{ day_of("hour_start_at") }}, deployment, pricing_category, coalesce(commitment_id, ''), pricing_model
+        {{ day_of("hour_start_at") }},
+        deployment,
+        pricing_category,
+        coalesce(commitment_id, ''),
+        pricing_model
 
 ),
 
@@ -138,6 +145,19 @@ charges as (
 
 ),
 
+-- In proportion to what each cost; where nothing of the day cost anything, to its hours.
+weighted_parts as (
+
+    select
+        *,
+        case
+            when sum(cost_usd) over (partition by usage_date, deployment, pricing_category) > 0 then cost_usd
+            else cast(gpu_hours as decimal(38, 10))
+        end as part_weight
+    from parts
+
+),
+
 -- Multiplies rows: a charge is paid by each commitment that paid for the deployment's day, in proportion.
 paid as (
 
@@ -150,14 +170,14 @@ paid as (
         parts.instance_type,
         parts.gpu_model,
         parts.gpu_hours as part_gpu_hours,
-        parts.cost_usd as part_cost_usd,
+        parts.part_weight,
         {{ usd_rate("parts.cost_usd", "parts.gpu_hours") }} as effective_rate,
         coalesce(
             {{ usd_rate("parts.on_demand_equivalent_cost_usd", "parts.gpu_hours") }},
             {{ usd_rate("parts.cost_usd", "parts.gpu_hours") }}
         ) as on_demand_rate
     from charges
-    inner join parts
+    inner join weighted_parts as parts
         on
             charges.usage_date = parts.usage_date
             and charges.deployment = parts.deployment
@@ -171,13 +191,28 @@ shared as (
         *,
         cast(
             {{ share_of(
-                "cost_usd", "part_cost_usd", row_key, "commitment_id, pricing_model", scale=10
+                "cost_usd", "part_weight", row_key, "commitment_id, pricing_model", scale=10, weight_scale=10
             ) }} as decimal(38, 10)
         ) as row_cost_usd,
         cast(
-            {{ share_of("tokens", "part_cost_usd", row_key, "commitment_id, pricing_model") }} as decimal(28, 2)
+            {{ share_of("tokens", "part_weight", row_key, "commitment_id, pricing_model", weight_scale=10) }}
+            as decimal(28, 2)
         ) as row_tokens
     from paid
+
+),
+
+-- Hours follow the money; of what cost nothing, the money beside it, and at last the tokens.
+hours_weighted as (
+
+    select
+        *,
+        case
+            when sum(row_cost_usd) over (partition by {{ part_key }}) > 0 then row_cost_usd
+            when sum(cost_usd) over (partition by {{ part_key }}) > 0 then cost_usd
+            else cast(tokens as decimal(38, 10))
+        end as hours_weight
+    from shared
 
 ),
 
@@ -186,10 +221,12 @@ measured as (
     select
         *,
         cast(
-            {{ share_of("part_gpu_hours", "row_cost_usd", part_key, "token_class, tenant, model, adapter", scale=6) }}
+            {{ share_of(
+                "part_gpu_hours", "hours_weight", part_key, "token_class, tenant, model, adapter", 6, weight_scale=10
+            ) }}
             as decimal(18, 6)
         ) as row_gpu_hours
-    from shared
+    from hours_weighted
 
 ),
 
@@ -219,7 +256,8 @@ fleet_rows as (
         row_cost_usd as cost_usd,
         -- A spot price is nobody's discount; what a commitment saves is measured against on demand.
         case when pricing_category = 'Dynamic' then effective_rate else on_demand_rate end as list_rate,
-        case when pricing_category = 'Committed' then on_demand_rate else effective_rate end as contracted_rate
+        case when pricing_category = 'Committed' then on_demand_rate else effective_rate end
+            as contracted_rate
     from measured
 
 ),
@@ -235,7 +273,8 @@ unused_rows as (
         max(instance_type) as instance_type,
         max(gpu_model) as gpu_model,
         'Committed' as pricing_category,
-        'reserved' as pricing_model,
+        -- A plan of so much an hour is of any hardware.
+        case when max(gpu_model) = 'any' then 'savings_plan' else 'reserved' end as pricing_model,
         commitment_id,
         'Unused' as commitment_status,
         cast(null as {{ dbt.type_string() }}) as tenant,
@@ -276,7 +315,7 @@ named as (
             when 'idle' then 'Idle GPU Time'
             else 'Unused Commitment'
         end as meter,
-        coalesce(model, instance_type) || '/' || token_class as sku
+        coalesce(model, instance_type, commitment_id) || '/' || token_class as sku
     from rows_together
 
 ),
@@ -345,7 +384,8 @@ final as (
         sku as SkuId,
         meter as SkuMeter,
         {{ json_object_of({"InstanceType": "instance_type", "x_GpuModel": "gpu_model"}) }} as SkuPriceDetails,
-        sku || '/' || provider || '/' || region || '/' || instance_type || '/' || pricing_model as SkuPriceId,
+        sku || '/' || provider || '/' || coalesce(region, 'any') || '/' || coalesce(instance_type, 'any')
+        || '/' || pricing_model as SkuPriceId,
         tenant as SubAccountId,
         tenant as SubAccountName,
         case when tenant is not null then 'Tenant' end as SubAccountType,
