@@ -159,7 +159,7 @@ def bare_scan(folder: Path, layout: str, fields: Fields, types: Mapping[str, str
 
 
 # The models that read calls: what is upstream of them is made too, and small.
-MODELS = ("int_calls__deduplicated", "int_request_usage__hourly", "int_request_activity__hourly")
+MODELS = ("int_request_usage__hourly", "int_request_activity__hourly", "int_calls__repeated", "int_calls__conflicting", "int_calls__matched_daily")
 
 
 def build(root: Path, warehouse: Path) -> tuple[float, float]:

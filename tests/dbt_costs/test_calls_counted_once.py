@@ -30,7 +30,13 @@ SOURCES = {
 }
 BASES = {"engine_requests": "engine_requests", "gateway": "gateway_requests", "client": "client_requests"}
 COUNTED_HOURS = {("chat", BEGIN + timedelta(hours=1))}
-MODELS = ("int_calls__deduplicated", "int_request_usage__hourly", "int_usage__hourly")
+MODELS = (
+    "int_usage_source_roles",
+    "int_calls__repeated",
+    "int_calls__deduplicated",
+    "int_request_usage__hourly",
+    "int_usage__hourly",
+)
 
 Row = dict[str, Any]
 
@@ -83,7 +89,8 @@ def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
             usage_date date
         );
         create table staging.stg_ledger__usage_routes (source_name varchar, role varchar, deployment varchar);
-        create table staging.stg_ledger__run as select timestamptz '2026-10-04 00:00+00' as as_of_end_at;
+        create table staging.stg_ledger__run as
+        select timestamptz '2026-10-01 00:00+00' as window_start_at, timestamptz '2026-10-04 00:00+00' as as_of_end_at;
         create table intermediate.int_usage_routes__resolved (
             source_name varchar, model_group varchar, model varchar, deployment varchar, role varchar
         );
