@@ -104,6 +104,11 @@ def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
             active_seconds decimal(18, 6), observed_seconds decimal(18, 6), reset_count bigint, has_gap boolean,
             unobserved_seconds decimal(18, 6), covered_from_at timestamptz, covered_to_at timestamptz
         );
+        create table intermediate.int_engine_log_usage__hourly (
+            source_name varchar, replica_key varchar, model_name varchar, usage_hour_at timestamptz,
+            estimated_prompt_tokens bigint, estimated_output_tokens bigint, active_seconds decimal(18, 6),
+            observed_seconds decimal(18, 6)
+        );
     """)
     con.execute(f"create table seeds.usage_roles as from '{PROJECT_ROOT / 'dbt' / 'seeds' / 'usage_roles.csv'}'")
     for source, (role, deployments) in SOURCES.items():
