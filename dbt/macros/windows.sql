@@ -35,18 +35,6 @@ that of the costs, which ledger.yaml, prices and bills open as well as usage.
 {%- endmacro %}
 
 {#-
-Incremental strategy `hold_window`: the table holds what the run reads and nothing else. For rows of single calls that
-several models add up: worked out once a run, kept nowhere.
--#}
-{% macro get_incremental_hold_window_sql(arg_dict) -%}
-    {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
-    delete from {{ arg_dict["target_relation"] }};
-
-    insert into {{ arg_dict["target_relation"] }} ({{ columns }})
-    select {{ columns }} from {{ arg_dict["temp_relation"] }}
-{%- endmacro %}
-
-{#-
 How far back a scrape looks for the one before it. An increase belongs to the middle of the time between the two: at most
 half as many hours before the scrape.
 -#}

@@ -30,7 +30,13 @@ SOURCES = {
 }
 BASES = {"engine_requests": "engine_requests", "gateway": "gateway_requests", "client": "client_requests"}
 COUNTED_HOURS = {("chat", BEGIN + timedelta(hours=1))}
-MODELS = ("int_calls__deduplicated", "int_request_usage__hourly", "int_usage__hourly")
+MODELS = (
+    "int_usage_source_roles",
+    "int_calls__repeated",
+    "int_calls__deduplicated",
+    "int_request_usage__hourly",
+    "int_usage__hourly",
+)
 
 Row = dict[str, Any]
 
@@ -83,7 +89,8 @@ def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
             usage_date date
         );
         create table staging.stg_ledger__usage_routes (source_name varchar, role varchar, deployment varchar);
-        create table staging.stg_ledger__run as select timestamptz '2026-10-04 00:00+00' as as_of_end_at;
+        create table staging.stg_ledger__run as
+        select timestamptz '2026-10-01 00:00+00' as window_start_at, timestamptz '2026-10-04 00:00+00' as as_of_end_at;
         create table intermediate.int_usage_routes__resolved (
             source_name varchar, model_group varchar, model varchar, deployment varchar, role varchar
         );
@@ -96,6 +103,11 @@ def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
             output_tokens bigint, request_count bigint, prefill_seconds decimal(28, 6), decode_seconds decimal(28, 6),
             active_seconds decimal(18, 6), observed_seconds decimal(18, 6), reset_count bigint, has_gap boolean,
             unobserved_seconds decimal(18, 6), covered_from_at timestamptz, covered_to_at timestamptz
+        );
+        create table intermediate.int_engine_log_usage__hourly (
+            source_name varchar, replica_key varchar, model_name varchar, usage_hour_at timestamptz,
+            estimated_prompt_tokens bigint, estimated_output_tokens bigint, active_seconds decimal(18, 6),
+            observed_seconds decimal(18, 6)
         );
     """)
     con.execute(f"create table seeds.usage_roles as from '{PROJECT_ROOT / 'dbt' / 'seeds' / 'usage_roles.csv'}'")

@@ -19,7 +19,7 @@ with final as (
         cast(most_total_tokens as bigint) as most_total_tokens,
         case when token_source not in ('missing', 'failed') then prompt_tokens + output_tokens end
             as kept_total_tokens
-    from {{ ref("int_calls__deduplicated") }}
+    from {{ ref("int_calls__repeated") }}
     where has_conflict
     {%- if is_incremental() %}
         and started_at >= {{ window_start_at() }}

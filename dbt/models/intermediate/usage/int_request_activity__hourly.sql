@@ -38,22 +38,44 @@ replica_requests as (
         routes.role,
         -- Two logs of one role that know the replica by one name speak of one replica.
         coalesce(nullif(requests.replica_hint, ''), ' ' || requests.source_name) as replica_name,
+        -- An instant of the call: the last whole second in it, or its start.
+        greatest(date_trunc('second', requests.completed_at), requests.started_at) as inside_at,
         requests.started_at,
-        requests.completed_at,
-        max(requests.completed_at) over (
-            partition by
-                routes.deployment,
-                routes.role,
-                coalesce(nullif(requests.replica_hint, ''), ' ' || requests.source_name)
-            order by requests.started_at, requests.completed_at
-            rows between unbounded preceding and 1 preceding
-        ) as busy_until_at
+        requests.completed_at
     from requests
     inner join routes
         on
             requests.source_name = routes.source_name
             and requests.model_group = routes.model_group
             and requests.model = routes.model
+
+),
+
+-- Calls that have an instant in common are one stretch from the first start to the last end, exactly. What is left to
+-- sort is at most a row per second of a replica, and one per start of calls that live between two seconds.
+overlapping as (
+
+    select
+        deployment,
+        role,
+        replica_name,
+        min(started_at) as started_at,
+        max(completed_at) as completed_at
+    from replica_requests
+    group by deployment, role, replica_name, inside_at
+
+),
+
+preceded as (
+
+    select
+        *,
+        max(completed_at) over (
+            partition by deployment, role, replica_name
+            order by started_at, completed_at
+            rows between unbounded preceding and 1 preceding
+        ) as busy_until_at
+    from overlapping
 
 ),
 
@@ -67,7 +89,7 @@ numbered as (
             order by started_at, completed_at
             rows between unbounded preceding and current row
         ) as stretch_number
-    from replica_requests
+    from preceded
 
 ),
 
