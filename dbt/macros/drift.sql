@@ -81,3 +81,58 @@ same. Close together the quotient cancels out; the mean of the two is then as ex
 {% macro drift_days(scores) -%}
     (1 + {{ days_between(scores ~ ".pooled_from_date", scores ~ ".usage_date") }})
 {%- endmacro %}
+
+{#- The effects of a row of fct_cost_drift_daily together. -#}
+{% macro drift_effect_sum(drift) -%}
+    {%- for effect in drift_effects() -%} {{ drift }}.{{ effect }}_effect_usd{{ " + " if not loop.last }} {%- endfor -%}
+{%- endmacro %}
+
+{#- The factors of a segment as columns; null where one is no number above zero. -#}
+{% macro drift_factor_columns() -%}
+    {%- for effect, factor in drift_factors().items() %}
+        {%- set numerator, denominator = factor.split(" / ") -%}
+        case
+            when {{ numerator }} > 0 and {{ denominator }} > 0
+                then cast({{ numerator }} as double) / cast({{ denominator }} as double)
+        end as {{ effect }}{{ ", " if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{#- Logs of how the factors moved from the reference to the day. -#}
+{% macro drift_factor_logs() -%}
+    {%- for effect in drift_factors() %}
+        {%- set after = "max(case when is_actual then " ~ effect ~ " end)" -%}
+        {%- set before = "max(case when not is_actual then " ~ effect ~ " end)" -%}
+        ln({{ after }} / {{ before }}) as {{ effect }}{{ ", " if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{#- The column of the factor that an effect is named after. -#}
+{% macro drift_factor_of(row, effect) -%}
+    case {{ effect }}
+        {%- for name in drift_factors() %} when '{{ name }}' then {{ row }}.{{ name }} {%- endfor %}
+    end
+{%- endmacro %}
+
+{#- Rows of `effect`, one per effect. -#}
+{% macro drift_effect_names() -%}
+    {%- for effect in drift_effects() %}
+    select '{{ effect }}' as effect
+    {% if not loop.last %}union all{% endif %}
+    {%- endfor %}
+{%- endmacro %}
+
+{#- The effects as columns of fct_cost_drift_daily, from rows of `effect` and `effect_usd_per_day`. -#}
+{% macro drift_effect_sums() -%}
+    {%- for name in drift_effects() -%}
+        cast(coalesce(sum(case when effect = '{{ name }}' then effect_usd_per_day end), 0) as decimal(38, 10))
+        as {{ name }}_effect_usd{{ ", " if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{#- Names of these columns. -#}
+{% macro drift_effect_columns() -%}
+    {%- set names = [] -%}
+    {%- for name in drift_effects() -%} {%- do names.append(name ~ "_effect_usd") -%} {%- endfor -%}
+    {{ return(names) }}
+{%- endmacro %}

@@ -67,3 +67,22 @@ plain signs is compared by its digest: it is shown to people, and must not be ab
 {% macro signed_number(value) -%}
     case when {{ value }} < 0 then '' else '+' end || cast({{ value }} as {{ dbt.type_string() }})
 {%- endmacro %}
+
+{#- Columns of a list, each with the alias of its table: a.x, a.y. -#}
+{% macro qualified(alias, columns) -%}
+    {%- for column in columns -%} {{ alias }}.{{ column }}{{ ", " if not loop.last }} {%- endfor -%}
+{%- endmacro %}
+
+{#- Sums of columns of a list under their own names. -#}
+{% macro sums_of(alias, columns) -%}
+    {%- for column in columns -%}
+        sum({{ alias }}.{{ column }}) as {{ column }}{{ ", " if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{#- Condition that columns of a list are the same in two tables. -#}
+{% macro same_columns(alias, other, columns) -%}
+    {%- for column in columns -%}
+        {{ alias }}.{{ column }} = {{ other }}.{{ column }}{{ " and " if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}

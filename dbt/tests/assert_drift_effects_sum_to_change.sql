@@ -1,4 +1,4 @@
--- What moved a unit cost sums to how far it moved, to the last digit; and the drivers of a drift to its effects.
+-- What moved a unit cost sums to how far it moved, to the last digit; the drivers of a drift to its effects.
 with drift as (
 
     select * from {{ ref("fct_cost_drift_daily") }}
@@ -31,10 +31,5 @@ left join drivers
         and drift.measure = drivers.measure
         and drift.usage_date = drivers.usage_date
 where
-    coalesce(
-        {%- for effect in drift_effects() %}
-        {{ effect }}_effect_usd{{ " +" if not loop.last }}
-        {%- endfor %},
-        0
-    ) <> coalesce(impact_usd_per_day, 0)
+    coalesce({{ drift_effect_sum("drift") }}, 0) <> coalesce(drift.impact_usd_per_day, 0)
     or (drift.is_drift and coalesce(drivers.effect_usd_per_day, 0) <> drift.impact_usd_per_day)

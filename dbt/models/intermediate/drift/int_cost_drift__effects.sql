@@ -25,11 +25,10 @@ with segments as (
 expected as (
 
     select * from {{ ref("int_cost_drift__expected") }}
-    where
-        expected_cost_usd_per_day is not null
-        {% if is_incremental() -%}
-            and usage_date >= (select run.window_start_date from {{ ref("stg_ledger__run") }} as run)
-        {%- endif %}
+    where expected_cost_usd_per_day is not null
+    {% if is_incremental() -%}
+        and usage_date >= (select run.window_start_date from {{ ref("stg_ledger__run") }} as run)
+    {%- endif %}
 
 ),
 
@@ -51,14 +50,8 @@ factored as (
         {{ key | join(", ") }},
         {{ segment | join(", ") }},
         is_actual,
-        cast(cost_usd as double) as cost_usd,
-        {%- for effect, factor in drift_factors().items() %}
-        {%- set numerator, denominator = factor.split(" / ") %}
-        case
-            when {{ numerator }} > 0 and {{ denominator }} > 0
-                then cast({{ numerator }} as double) / cast({{ denominator }} as double)
-        end as {{ effect }}{{ "," if not loop.last }}
-        {%- endfor %}
+        cast(cost_usd as double) as segment_cost_usd,
+        {{ drift_factor_columns() }}
     from shares
 
 ),
@@ -68,12 +61,9 @@ paired as (
     select
         {{ key | join(", ") }},
         {{ segment | join(", ") }},
-        coalesce(max(case when is_actual then cost_usd end), 0) as actual_usd,
-        coalesce(max(case when not is_actual then cost_usd end), 0) as reference_usd,
-        {%- for effect in drift_factors() %}
-        ln(max(case when is_actual then {{ effect }} end) / max(case when not is_actual then {{ effect }} end))
-            as {{ effect }}{{ "," if not loop.last }}
-        {%- endfor %}
+        coalesce(max(case when is_actual then segment_cost_usd end), 0) as actual_usd,
+        coalesce(max(case when not is_actual then segment_cost_usd end), 0) as reference_usd,
+        {{ drift_factor_logs() }}
     from factored
     group by {{ key | join(", ") }}, {{ segment | join(", ") }}
 
@@ -83,17 +73,13 @@ paired as (
 scaled as (
 
     select
-        paired.* exclude (actual_usd, reference_usd),
+        paired.*,
         paired.actual_usd / {{ drift_days("expected") }} as after_usd,
         paired.reference_usd * cast(expected.judged_volume as double)
         / cast(expected.reference_volume as double) / {{ drift_days("expected") }} as before_usd,
         expected.actual_cost_usd_per_day - expected.expected_cost_usd_per_day as change_usd
     from paired
-    inner join expected
-        on
-            {%- for column in key %}
-            paired.{{ column }} = expected.{{ column }}{{ " and" if not loop.last }}
-            {%- endfor %}
+    inner join expected on {{ same_columns("paired", "expected", key) }}
 
 ),
 
@@ -109,35 +95,32 @@ weighted as (
 
 ),
 
-{#- Where a factor is unknown on a side that has cost, nothing but price and idleness can be told apart. #}
+effect_names as (
+    {{ drift_effect_names() }}
+),
+
+-- Where a factor is unknown on a side that has cost, nothing but price and idleness can be told apart.
 effects as (
 
-    {%- for effect in drift_effects() %}
     select
-        {{ key | join(", ") }},
-        {{ segment | join(", ") }},
-        change_usd,
-        before_usd,
-        after_usd,
-        '{{ effect }}' as effect,
-        {%- if effect == "new_stopped" %}
-        case when weight_usd is null then after_usd - before_usd else 0 end as effect_usd
-        {%- elif effect == "price" %}
-        coalesce(weight_usd * price, 0) as effect_usd
-        {%- elif effect == "utilization" %}
+        weighted.*,
+        effect_names.effect,
         case
-            when weight_usd is null then 0
-            when all_factors is null then after_usd - before_usd - coalesce(weight_usd * price, 0)
-            else weight_usd * utilization
+            when weighted.weight_usd is null and effect_names.effect = 'new_stopped'
+                then weighted.after_usd - weighted.before_usd
+            when weighted.weight_usd is null or effect_names.effect = 'new_stopped' then 0
+            when weighted.all_factors is not null
+                then weighted.weight_usd * {{ drift_factor_of("weighted", "effect_names.effect") }}
+            when effect_names.effect = 'price' then coalesce(weighted.weight_usd * weighted.price, 0)
+            when effect_names.effect = 'utilization'
+                then
+                    weighted.after_usd
+                    - weighted.before_usd
+                    - coalesce(weighted.weight_usd * weighted.price, 0)
+            else 0
         end as effect_usd
-        {%- else %}
-        case when weight_usd is null or all_factors is null then 0 else weight_usd * {{ effect }} end
-            as effect_usd
-        {%- endif %}
     from weighted
-
-    {{ "union all" if not loop.last }}
-    {%- endfor %}
+    cross join effect_names
 
 ),
 
@@ -148,7 +131,7 @@ rounded as (
         cast(effect_usd as decimal(38, 10)) as rounded_usd,
         row_number() over (
             partition by {{ key | join(", ") }}
-            order by abs(effect_usd) desc, effect, {{ segment | join(", ") }}
+            order by -abs(effect_usd), effect, {{ segment | join(", ") }}
         ) as size_rank
     from effects
 

@@ -9,11 +9,9 @@
 with scores as (
 
     select * from {{ ref("stg_drift__scores") }}
-    where
-        true
-        {% if is_incremental() -%}
-            and usage_date >= (select run.window_start_date from {{ ref("stg_ledger__run") }} as run)
-        {%- endif %}
+    {% if is_incremental() -%}
+        where usage_date >= (select run.window_start_date from {{ ref("stg_ledger__run") }} as run)
+    {%- endif %}
 
 ),
 
@@ -57,7 +55,25 @@ sums as (
 final as (
 
     select
-        scores.*,
+        scores.series_kind,
+        scores.series,
+        scores.measure,
+        scores.usage_date,
+        scores.cost_usd,
+        scores.volume,
+        scores.coverage_ratio,
+        scores.incomplete_reason,
+        scores.state,
+        scores.method,
+        scores.is_alarm,
+        scores.since_date,
+        scores.pooled_from_date,
+        scores.z_score,
+        scores.log_scale,
+        scores.p_value,
+        scores.q_value,
+        scores.restated_from_cost_usd,
+        scores.restated_from_volume,
         cast(sums.cost_usd as decimal(38, 10)) as judged_cost_usd,
         cast(sums.volume as decimal(28, 6)) as judged_volume,
         cast(sums.reference_cost_usd as decimal(38, 10)) as reference_cost_usd,

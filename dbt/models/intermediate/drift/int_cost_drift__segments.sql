@@ -1,5 +1,12 @@
 {{ config(tags=["after_drift"]) }}
 
+{%- set key = ["series_kind", "series", "measure", "usage_date"] %}
+{%- set place = ["deployment", "model", "provider", "region", "gpu_model"] %}
+{%- set segment = place + ["pricing_category"] %}
+{%- set measures = [
+    "cost_usd", "gpu_hours", "active_gpu_hours", "total_tokens", "cached_input_tokens", "request_count"
+] %}
+
 with scores as (
 
     select * from {{ ref("stg_drift__scores") }}
@@ -14,6 +21,12 @@ with scores as (
 reference_days as (
 
     select * from {{ ref("stg_drift__references") }}
+
+),
+
+days as (
+
+    select * from {{ ref("int_cost_series__daily") }}
 
 ),
 
@@ -38,26 +51,13 @@ members as (
 
 ),
 
-{%- set key = ["series_kind", "series", "measure", "usage_date"] %}
-{%- set place = ["deployment", "model", "provider", "region", "gpu_model"] %}
-{%- set segment = place + ["pricing_category"] %}
-{%- set measures = [
-    "cost_usd", "gpu_hours", "active_gpu_hours", "total_tokens", "cached_input_tokens", "request_count"
-] %}
-
 actual as (
 
     select
-        {%- for column in key %}
-        scores.{{ column }},
-        {%- endfor %}
-        {%- for column in segment %}
-        members.{{ column }},
-        {%- endfor %}
+        {{ qualified("scores", key) }},
+        {{ qualified("members", segment) }},
         true as is_actual,
-        {%- for column in measures %}
-        sum(members.{{ column }}) as {{ column }}{{ "," if not loop.last }}
-        {%- endfor %}
+        {{ sums_of("members", measures) }}
     from scores
     inner join members
         on
@@ -65,7 +65,7 @@ actual as (
             and scores.series = members.series
             and members.usage_date between scores.pooled_from_date and scores.usage_date
     -- Only what the series counts of days that waited to be pooled.
-    inner join {{ ref("int_cost_series__daily") }} as days
+    inner join days
         on
             scores.series_kind = days.series_kind
             and scores.series = days.series
@@ -73,48 +73,25 @@ actual as (
             and members.usage_date = days.usage_date
             and days.is_complete
             and days.volume > 0
-    group by
-        {%- for column in key %}
-        scores.{{ column }},
-        {%- endfor %}
-        {%- for column in segment %}
-        members.{{ column }}{{ "," if not loop.last }}
-        {%- endfor %}
+    group by {{ qualified("scores", key) }}, {{ qualified("members", segment) }}
 
 ),
 
 reference as (
 
     select
-        {%- for column in key %}
-        scores.{{ column }},
-        {%- endfor %}
-        {%- for column in segment %}
-        members.{{ column }},
-        {%- endfor %}
+        {{ qualified("scores", key) }},
+        {{ qualified("members", segment) }},
         false as is_actual,
-        {%- for column in measures %}
-        sum(members.{{ column }}) as {{ column }}{{ "," if not loop.last }}
-        {%- endfor %}
+        {{ sums_of("members", measures) }}
     from scores
-    inner join reference_days
-        on
-            scores.series_kind = reference_days.series_kind
-            and scores.series = reference_days.series
-            and scores.measure = reference_days.measure
-            and scores.usage_date = reference_days.usage_date
+    inner join reference_days on {{ same_columns("scores", "reference_days", key) }}
     inner join members
         on
             reference_days.series_kind = members.series_kind
             and reference_days.series = members.series
             and reference_days.reference_date = members.usage_date
-    group by
-        {%- for column in key %}
-        scores.{{ column }},
-        {%- endfor %}
-        {%- for column in segment %}
-        members.{{ column }}{{ "," if not loop.last }}
-        {%- endfor %}
+    group by {{ qualified("scores", key) }}, {{ qualified("members", segment) }}
 
 ),
 
@@ -131,9 +108,8 @@ sides as (
 final as (
 
     select
-        {%- for column in key + segment %}
-        {{ column }},
-        {%- endfor %}
+        {{ key | join(", ") }},
+        {{ segment | join(", ") }},
         is_actual,
         cast(cost_usd as decimal(38, 10)) as cost_usd,
         cast(gpu_hours as decimal(28, 6)) as gpu_hours,

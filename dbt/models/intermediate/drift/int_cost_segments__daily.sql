@@ -1,3 +1,5 @@
+{%- set is_measured = "costs.cost_usd is not null and costs.total_tokens is not null" -%}
+
 with costs as (
 
     select * from {{ ref("fct_inference_costs_hourly") }}
@@ -35,8 +37,7 @@ final as (
                 ), 0
             ) as decimal(38, 14)
         ) as covered_gpu_hours,
-        -- What follows is of the hours with price and tokens alone: else one would lack in the other's measure.
-        {%- set is_measured = "costs.cost_usd is not null and costs.total_tokens is not null" %}
+        -- Of the hours with both price and tokens: else cost and volume would not be of one thing.
         cast(coalesce(sum(case when {{ is_measured }} then costs.gpu_hours end), 0) as decimal(18, 6))
             as gpu_hours,
         cast(

@@ -35,10 +35,7 @@ by_effect as (
         series,
         measure,
         usage_date,
-        {%- for effect in drift_effects() %}
-        coalesce(sum(case when effect = '{{ effect }}' then effect_usd_per_day end), 0) as {{ effect }}_effect_usd
-        {{- "," if not loop.last }}
-        {%- endfor %}
+        {{ drift_effect_sums() }}
     from effects
     group by series_kind, series, measure, usage_date
 
@@ -50,7 +47,7 @@ causes as (
     select
         *,
         row_number() over (
-            partition by series_kind, series, measure, usage_date order by directed_usd desc, effect
+            partition by series_kind, series, measure, usage_date order by -directed_usd, effect
         ) as cause_rank
     from (
         select
@@ -106,9 +103,7 @@ final as (
         ) as change_ratio,
         cast(expected.actual_cost_usd_per_day - expected.expected_cost_usd_per_day as decimal(38, 10))
             as impact_usd_per_day,
-        {%- for effect in drift_effects() %}
-        cast(by_effect.{{ effect }}_effect_usd as decimal(38, 10)) as {{ effect }}_effect_usd,
-        {%- endfor %}
+        {{ qualified("by_effect", drift_effect_columns()) }},
         causes.effect as top_cause,
         expected.reference_from_date,
         expected.reference_to_date,
@@ -118,8 +113,8 @@ final as (
         expected.q_value,
         cast(expected.coverage_ratio as decimal(9, 8)) as coverage_ratio,
         expected.restated_from_cost_usd is not null as is_restated,
-        cast({{ usd_unit_cost("expected.restated_from_cost_usd", "expected.restated_from_volume") }}
-            as decimal(28, 8)) as restated_from_usd_per_unit,
+        {{ usd_unit_cost("expected.restated_from_cost_usd", "expected.restated_from_volume") }}
+            as restated_from_usd_per_unit,
         case
             when expected.state = 'incomplete' then expected.incomplete_reason
             when expected.state in ('no_tokens', 'low_traffic') then expected.state

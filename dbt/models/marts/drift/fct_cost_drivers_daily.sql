@@ -24,8 +24,8 @@ final as (
             row_number() over (
                 partition by effects.usage_date, effects.series_kind, effects.series, effects.measure
                 order by
-                    abs(effects.effect_usd_per_day) desc, effects.effect, effects.deployment,
-                    effects.provider, effects.region, effects.gpu_model, effects.pricing_category
+                    -abs(effects.effect_usd_per_day), effects.effect, effects.deployment, effects.provider,
+                    effects.region, effects.gpu_model, effects.pricing_category
             ) as integer
         ) as driver_rank,
         effects.effect,
