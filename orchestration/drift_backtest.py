@@ -171,9 +171,10 @@ def constant_step(thresholds: Thresholds, *, step: float = 0.10) -> dict[int, bo
 
 
 def least_detection_days(kind: str) -> float:
-    """What no detector can beat on average for +1 sd at the run length asked for: ln(run length) / information a day.
+    """About what no detector can beat on average for +1 sd at the run length asked for.
 
-    Lorden 1971; for autocorrelation r the information of a day is 1/2 x (1 - r) / (1 + r).
+    ln(run length) by the information of a day (Lorden 1971, for long run lengths), which is 1/2 x (1 - r) / (1 + r) at
+    autocorrelation r. Means of this backtest can lie below: delays are cut at WATCHED_FOR_SHIFT_DAYS.
     """
     autocorrelation, _ = NOISE_KINDS[kind]
     return math.log(LEAST_RUN_LENGTH_DAYS) / (0.5 * (1 - autocorrelation) / (1 + autocorrelation))
@@ -533,7 +534,7 @@ def report(*, series: int, worlds: int, seed: int, nab: Path | None) -> Iterator
                 f"within {latest}: {found.found_in_time:.0%}  {_bar(found.median_days <= latest)}"
             )
             if shift == "+1 sd" and NOISE_KINDS[kind][0]:
-                line += f" (no detector can be below a mean of {least_detection_days(kind):.0f})"
+                line += f" (best possible: {least_detection_days(kind):.0f} on average)"
             yield line
     steps = constant_step(thresholds)
     yield f"+10 % on a constant series: found on the day itself from day {min(d for d, ok in steps.items() if ok)} on"
