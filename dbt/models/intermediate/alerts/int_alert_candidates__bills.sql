@@ -1,5 +1,5 @@
--- Instances that are billed and run nothing that ledger.yaml knows: of each kind the last day of which all hours are
--- billed, where that is not long ago.
+-- Instances that are billed and run nothing that ledger.yaml knows: of each kind the last day of which all
+-- hours are billed, where that is not long ago.
 with reconciled as (
 
     select * from {{ ref("fct_bill_reconciliation_daily") }}

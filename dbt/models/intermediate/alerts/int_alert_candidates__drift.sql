@@ -21,7 +21,8 @@ spend as (
 
 ),
 
--- A faulty feed makes drift of its own: of the provider's series, and of the deployments and models that it prices.
+-- A faulty feed makes drift of its own: of the provider's series, and of the deployments and models that it
+-- prices.
 faults as (
 
     select

@@ -1,6 +1,7 @@
--- Every statement that was published about a day's cost, and those that this run adds: where it says something else than
--- the latest one, and where the ledger no longer has what that one spoke of. A month is closed some days after its end;
--- one of which nothing had been published by then (a ledger begun later), with the first run that speaks of it.
+-- Every statement that was published about a day's cost, and those that this run adds: where it says
+-- something else than the latest one, and where the ledger no longer has what that one spoke of. A month is
+-- closed some days after its end; one of which nothing had been published by then (a ledger begun later),
+-- with the first run that speaks of it.
 {%- set key = ["usage_date", "scope", "name", "pricing_category"] %}
 {%- set said = ["provider", "gpu_hours", "cost_usd", "rate_basis", "total_tokens"] %}
 

@@ -5,7 +5,8 @@
     meta={"window_column": "usage_date", "window_of": "costs"},
 ) }}
 
--- What this run says of each day: the cost of deployments by way of buying, and of what commitments left unused.
+-- What this run says of each day: the cost of deployments by way of buying, and of what commitments left
+-- unused.
 with costs as (
 
     select * from {{ ref("fct_inference_costs_hourly") }}

@@ -7,9 +7,9 @@
 
 {%- set classes = ["input", "cached_input", "output"] %}
 {%- set row_key = "usage_date, deployment, pricing_category, token_class" %}
--- Who bears a deployment's day, by way of buying and class of tokens: the class's cost in proportion to the tenant's
--- tokens of it. What no tenant's tokens explain (a day without tokens, hours without a usage source) is nobody's:
--- tenant 'unattributed', token class 'none'.
+-- Who bears a deployment's day, by way of buying and class of tokens: the class's cost in proportion to the
+-- tenant's tokens of it. What no tenant's tokens explain (a day without tokens, hours without a usage
+-- source) is nobody's: tenant 'unattributed', token class 'none'.
 with token_costs as (
 
     select * from {{ ref("int_token_costs__daily") }}

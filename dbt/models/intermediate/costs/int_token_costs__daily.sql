@@ -6,8 +6,8 @@
 ) }}
 
 {%- set classes = ["input", "cached_input", "output"] %}
--- What a deployment's day cost by way of buying, and how much of it each class of tokens bears. Only what is priced:
--- tokens whose cost is unknown would make the others cheaper.
+-- What a deployment's day cost by way of buying, and how much of it each class of tokens bears. Only what
+-- is priced: tokens whose cost is unknown would make the others cheaper.
 with hours as (
 
     select

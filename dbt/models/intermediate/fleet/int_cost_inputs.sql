@@ -4,10 +4,11 @@
     on_schema_change="fail",
 ) }}
 
--- What costs are made of besides usage, a row per fact with the instant from which on it counts: entries of the ledger,
--- rates, prices of what the fleet is, bills; and of usage what a replica counts at all (int_engine_usage__hourly). Kept of each build since the marts were last published (note_published in
--- orchestration/warehouse.py drops the older ones): what one of them did not say opens the window of costs at its instant.
--- That something ends is a fact of its own, so an entry that ends today costs no year.
+-- What costs are made of besides usage, a row per fact with the instant from which on it counts: entries of
+-- the ledger, rates, prices of what the fleet is, bills; and of usage what a replica counts at all
+-- (int_engine_usage__hourly). Kept of each build since the marts were last published (note_published in
+-- orchestration/warehouse.py drops the older ones): what one of them did not say opens the window of costs
+-- at its instant. That something ends is a fact of its own, so an entry that ends today costs no year.
 {%- set entry = ["allocation_id", "deployment", "model", "provider", "region", "instance_type", "replicas",
     "instances_per_replica", "gpus_per_replica", "pricing_model", "commitment_id", "rate_usd_per_gpu_hour",
     "valid_from_at"] %}

@@ -1,5 +1,6 @@
--- The first day of costs that this run works out anew: where usage changed, or one of the inputs of costs says something
--- else than it did to any build since the marts were last published, and all days where there is no such build.
+-- The first day of costs that this run works out anew: where usage changed, or one of the inputs of costs
+-- says something else than it did to any build since the marts were last published, and all days where
+-- there is no such build.
 
 with inputs as (
 
@@ -40,8 +41,8 @@ earliest as (
         {{ day_of(
             "least(run.window_start_at, coalesce(first_change.starts_at, run.window_start_at))"
         ) }} as usage_or_input_date,
-        -- Usage of up to so many days before its window may change with it: an increase stands half of what a scrape
-        -- looks back earlier, and covers as much again.
+        -- Usage of up to so many days before its window may change with it: an increase stands half of what
+        -- a scrape looks back earlier, and covers as much again.
         {{ day_of(plus_hours("run.window_start_at", -(scrape_look_back_hours() + 24))) }} as usage_date,
         builds.build_count
     from run

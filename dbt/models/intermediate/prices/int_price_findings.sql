@@ -213,7 +213,8 @@ final as (
 
     select * from worded_findings
     {% if is_incremental() -%}
-        -- The snapshots looked at begin in the middle of things: what is older is known, or is not what it seems.
+        -- The snapshots looked at begin in the middle of things: what is older is known, or is not what it
+        -- seems.
         where
             first_seen_at >= {{ prices_settled_until_at() }}
             or finding_id in (select known.finding_id from {{ this }} as known)

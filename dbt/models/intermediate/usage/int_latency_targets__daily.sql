@@ -6,8 +6,8 @@
 ) }}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
--- How many of the requests whose times are known met their deployment's target. Of several sources that tell of
--- the same requests one is listened to: the one nearest to who asked.
+-- How many of the requests whose times are known met their deployment's target. Of several sources that
+-- tell of the same requests one is listened to: the one nearest to who asked.
 with targets as (
 
     select * from {{ ref("stg_ledger__latency_targets") }}

@@ -1,6 +1,6 @@
--- One source of volume per deployment and hour: that of the first role (seed usage_roles) that covers it. Roles
--- tell of the same calls, so they never add up; sources of one role do, and what two of them both tell was
--- dropped where calls are told apart. The rates of an engine's log are an estimate and speak last.
+-- One source of volume per deployment and hour: that of the first role (seed usage_roles) that covers it.
+-- Roles tell of the same calls, so they never add up; sources of one role do, and what two of them both
+-- tell was dropped where calls are told apart. The rates of an engine's log are an estimate and speak last.
 
 with engine_usage as (
 

@@ -5,8 +5,8 @@
     meta={"window_column": "usage_date", "window_of": "costs"},
 ) }}
 
--- The tokens of a day at one's own cost, and what the same tokens would have cost at each public API that serves the
--- model.
+-- The tokens of a day at one's own cost, and what the same tokens would have cost at each public API that
+-- serves the model.
 with unit_costs as (
 
     select * from {{ ref("fct_unit_costs_daily") }}
@@ -113,8 +113,8 @@ final as (
         {{ usd_per_million("self_hosted_active_cost_usd", "total_tokens") }}
             as self_hosted_active_cost_usd_per_million_total_tokens,
         {{ usd_per_million("api_cost_usd", "total_tokens") }} as api_cost_usd_per_million_total_tokens,
-        -- At twice the tokens on the same GPUs the cost per token halves: how busy the fleet would have to be,
-        -- as a multiple of today, for its tokens to cost what they cost at the API.
+        -- At twice the tokens on the same GPUs the cost per token halves: how busy the fleet would have to
+        -- be, as a multiple of today, for its tokens to cost what they cost at the API.
         {{ usd_unit_cost("self_hosted_cost_usd", "api_cost_usd") }} as break_even_volume_ratio,
         checked_date as api_price_checked_date,
         null_reason

@@ -6,11 +6,10 @@
     meta={"window_column": "ChargePeriodStart", "window_of": "costs"},
 ) }}
 
--- Column names are those of FOCUS 1.2, in its spelling.
--- The inference platform as a provider that charges its tenants: a row per day, deployment, way of buying,
--- commitment, tenant and class of tokens. What served nobody is a row of its own (idle GPU time, unused
--- commitments), so the rows sum to what the fleet cost. Hours without a price are not here: no cost is known of
--- them.
+-- Column names are those of FOCUS 1.2, in its spelling. The inference platform as a provider that charges
+-- its tenants: a row per day, deployment, way of buying, commitment, tenant and class of tokens. What
+-- served nobody is a row of its own (idle GPU time, unused commitments), so the rows sum to what the fleet
+-- cost. Hours without a price are not here: no cost is known of them.
 {%- set row_key = "usage_date, deployment, pricing_category, tenant, model, adapter, token_class" %}
 {%- set part_key = "usage_date, deployment, pricing_category, commitment_id, pricing_model" %}
 
