@@ -17,6 +17,7 @@ import duckdb
 PROJECT_ROOT = Path(__file__).parents[2]
 SELECTED = (
     "token_cost_weights",
+    "llm_api_prices",
     "usage_roles",
     "reconciliation_tolerances",
     "instance_types",
@@ -31,6 +32,7 @@ SELECTED = (
     "path:models/intermediate/usage",
     "path:models/intermediate/billing",
     "path:models/intermediate/fleet",
+    "path:models/intermediate/costs",
     "path:models/marts/costs",
     "path:models/marts/usage",
 )

@@ -22,7 +22,8 @@ HOURLY = """
     create table intermediate.int_commitments__hourly (
         commitment_id varchar, provider varchar, hour_start_at timestamptz, unused_gpu_hours decimal(18, 6),
         unused_cost_usd decimal(38, 10), rate_basis varchar
-    )
+    );
+    create table intermediate.int_costs_window as select timestamptz '1970-01-01' as costs_window_start_at
 """
 CLOSING = (
     "stg_ledger__run",

@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 with lines as (
 
     select * from {{ ref("int_billing_lines") }}
@@ -47,6 +54,7 @@ charged as (
             )
         )
         and (lines.instance_type is not null or lines.charge_type = 'unused_commitment')
+        {{ in_costs_window("lines.charge_to_at", keyword="and") }}
 
 ),
 
@@ -70,6 +78,7 @@ marked as (
             ) as bigint
         ) as to_mark
     from hours
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

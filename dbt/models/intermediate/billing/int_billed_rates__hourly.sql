@@ -1,6 +1,14 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 with costs as (
 
     select * from {{ ref("int_billed_costs__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

@@ -1,6 +1,14 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "charge_from_at", "window_of": "costs"},
+) }}
+
 with lines as (
 
     select * from {{ ref("stg_billing__lines") }}
+    {{ in_costs_window("charge_from_at") }}
 
 ),
 

@@ -1,13 +1,22 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_date", "window_of": "costs"},
+) }}
+
 -- What this run says of each day: the cost of deployments by way of buying, and of what commitments left unused.
 with costs as (
 
     select * from {{ ref("fct_inference_costs_hourly") }}
+    {{ in_costs_window("usage_date") }}
 
 ),
 
 commitments as (
 
     select * from {{ ref("int_commitments__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_date", "window_of": "costs"},
+) }}
+
 {%- set classes = ["input", "cached_input", "output"] %}
 {%- set row_key = "usage_date, deployment, pricing_category, token_class" %}
 -- Who bears a deployment's day, by way of buying and class of tokens: the class's cost in proportion to the tenant's
@@ -7,6 +14,7 @@ with token_costs as (
 
     select * from {{ ref("int_token_costs__daily") }}
     where cost_usd is not null
+    {{ in_costs_window("usage_date", keyword="and") }}
 
 ),
 
@@ -25,6 +33,7 @@ tenant_usage as (
         {%- endfor %}
         sum(request_count) as request_count
     from {{ ref("int_tenant_usage__hourly") }}
+    {{ in_costs_window("usage_hour_at") }}
     group by deployment, {{ day_of("usage_hour_at") }}, tenant, model, adapter
 
 ),

@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_date", "window_of": "costs"},
+) }}
+
 {%- set classes = ["input", "cached_input", "output"] %}
 -- What a deployment's day cost by way of buying, and how much of it each class of tokens bears. Only what is priced:
 -- tokens whose cost is unknown would make the others cheaper.
@@ -7,6 +14,7 @@ with hours as (
         *,
         cost_usd is not null as is_priced
     from {{ ref("fct_inference_costs_hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

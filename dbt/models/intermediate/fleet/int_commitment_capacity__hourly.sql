@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 with commitments as (
 
     select * from {{ ref("int_commitments__rated") }}
@@ -8,6 +15,7 @@ with commitments as (
 hours as (
 
     select * from {{ ref("int_hours__spanned") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 with commitments as (
 
     select * from {{ ref("int_commitments__rated") }}
@@ -7,24 +14,28 @@ with commitments as (
 capacity as (
 
     select * from {{ ref("int_commitment_capacity__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 hours as (
 
     select * from {{ ref("int_hours__spanned") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 fleet_costs as (
 
     select * from {{ ref("int_fleet_costs__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 billed_costs as (
 
     select * from {{ ref("int_billed_costs__hourly") }}
+    {{ in_costs_window("hour_start_at", of_month=true) }}
 
 ),
 

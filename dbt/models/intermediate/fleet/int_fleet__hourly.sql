@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 with deployments as (
 
     select * from {{ ref("stg_ledger__deployments") }}
@@ -13,12 +20,14 @@ instance_types as (
 hours as (
 
     select * from {{ ref("int_hours__spanned") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 capacity as (
 
     select * from {{ ref("int_commitment_capacity__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

@@ -1,12 +1,21 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 with fleet_hours as (
 
     select * from {{ ref("int_fleet__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 fleet_parts as (
 
     select * from {{ ref("int_fleet_parts__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
@@ -19,6 +28,7 @@ commitments as (
 list_prices as (
 
     select * from {{ ref("int_list_prices__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
@@ -31,6 +41,7 @@ offers as (
 billed_rates as (
 
     select * from {{ ref("int_billed_rates__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

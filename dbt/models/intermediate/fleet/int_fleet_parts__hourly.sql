@@ -1,26 +1,37 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 -- An entry-hour by what pays for it: its own commitment, other reservations, savings plans, the open market.
 
 with fleet_hours as (
 
     select * from {{ ref("int_fleet__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 reservation_use as (
 
     select * from {{ ref("int_reservation_use__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 plan_use as (
 
     select * from {{ ref("int_savings_plan_use__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 on_demand as (
 
     select * from {{ ref("int_on_demand__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

@@ -1,6 +1,14 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 with fleet_hours as (
 
     select * from {{ ref("int_fleet__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
@@ -48,6 +56,15 @@ longest_patience as (
 
 ),
 
+demanded_keys as (
+
+    select distinct
+        provider,
+        price_key
+    from demanded
+
+),
+
 -- One row per interval of a series, with the start of the next: until then it is the latest that is known.
 successive as (
 
@@ -58,6 +75,10 @@ successive as (
             partition by price_intervals.series_id order by price_intervals.valid_from_at
         ) as superseded_at
     from price_intervals
+    inner join demanded_keys
+        on
+            price_intervals.provider = demanded_keys.provider
+            and price_intervals.price_key = demanded_keys.price_key
     left join price_sources on price_intervals.source = price_sources.source
     cross join longest_patience
     where price_intervals.pricing_model in ('on_demand', 'spot')

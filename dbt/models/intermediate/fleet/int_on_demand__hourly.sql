@@ -1,21 +1,31 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 -- What is left of an entry-hour once reservations are applied, and what it costs on demand: savings plans may
 -- cover it.
 
 with fleet_hours as (
 
     select * from {{ ref("int_fleet__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 reservation_use as (
 
     select * from {{ ref("int_reservation_use__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 list_prices as (
 
     select * from {{ ref("int_list_prices__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

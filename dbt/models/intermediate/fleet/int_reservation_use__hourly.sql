@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 -- What entries that name no commitment, and the rest of those whose own is used up, draw on reservations of
 -- their provider, region and instance type: as clouds bill. Both are laid on one line, reservations in the
 -- order in which they began, entries in the order of the ledger; where they lie side by side, one covers the
@@ -6,12 +13,14 @@
 with fleet_hours as (
 
     select * from {{ ref("int_fleet__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 capacity as (
 
     select * from {{ ref("int_commitment_capacity__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

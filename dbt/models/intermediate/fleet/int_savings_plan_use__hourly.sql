@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 -- Savings plans promise to spend so much an hour, and are applied one after the other: those of one family
 -- first, then those of any, each in the order in which they began. A plan pays, at its own prices, for the
 -- usage on which it saves most, until the hour's promise is used up (documentation of AWS: "Understanding how
@@ -6,6 +13,7 @@
 with recursive on_demand as (
 
     select * from {{ ref("int_on_demand__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
@@ -24,6 +32,7 @@ offers as (
 hours as (
 
     select * from {{ ref("int_hours__spanned") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

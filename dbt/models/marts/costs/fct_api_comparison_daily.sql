@@ -1,9 +1,17 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_date", "window_of": "costs"},
+) }}
+
 -- The tokens of a day at one's own cost, and what the same tokens would have cost at each public API that serves the
 -- model.
 with unit_costs as (
 
     select * from {{ ref("fct_unit_costs_daily") }}
     where pricing_category = 'all'
+    {{ in_costs_window("usage_date", keyword="and") }}
 
 ),
 

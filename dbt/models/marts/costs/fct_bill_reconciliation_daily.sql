@@ -1,21 +1,31 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_date", "window_of": "costs"},
+) }}
+
 -- What the ledger's own rates make of a day, against the provider's bill. Every dollar between the two has a
 -- name, hour by hour, and the names sum to the difference exactly.
 
 with fleet_costs as (
 
     select * from {{ ref("int_fleet_costs__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 commitments as (
 
     select * from {{ ref("int_commitments__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 billed_costs as (
 
     select * from {{ ref("int_billed_costs__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
@@ -28,6 +38,7 @@ bill_periods as (
 hours as (
 
     select * from {{ ref("int_hours__spanned") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

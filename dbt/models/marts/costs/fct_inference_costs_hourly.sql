@@ -1,18 +1,28 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "hour_start_at", "window_of": "costs"},
+) }}
+
 with fleet_hours as (
 
     select * from {{ ref("int_fleet__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 fleet_costs as (
 
     select * from {{ ref("int_fleet_costs__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 usage_hours as (
 
     select * from {{ ref("int_usage__hourly") }}
+    {{ in_costs_window("usage_hour_at") }}
 
 ),
 

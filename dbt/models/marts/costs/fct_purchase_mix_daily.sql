@@ -1,12 +1,21 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_date", "window_of": "costs"},
+) }}
+
 with costs as (
 
     select * from {{ ref("fct_inference_costs_hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 commitments as (
 
     select * from {{ ref("int_commitments__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

@@ -1,8 +1,16 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_date", "window_of": "costs"},
+) }}
+
 {%- set classes = ["input", "cached_input", "output"] %}
 {%- set categories = ["Standard", "Dynamic", "Committed"] %}
 with tenant_costs as (
 
     select * from {{ ref("int_tenant_costs__daily") }}
+    {{ in_costs_window("usage_date") }}
 
 ),
 
@@ -22,6 +30,7 @@ requests as (
         adapter,
         sum(request_count) as request_count
     from {{ ref("int_tenant_usage__hourly") }}
+    {{ in_costs_window("usage_hour_at") }}
     group by deployment, {{ day_of("usage_hour_at") }}, tenant, model, adapter
 
 ),

@@ -1,13 +1,22 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_date", "window_of": "costs"},
+) }}
+
 {%- set classes = ["input", "cached_input", "output"] %}
 with token_costs as (
 
     select * from {{ ref("int_token_costs__daily") }}
+    {{ in_costs_window("usage_date") }}
 
 ),
 
 targets as (
 
     select * from {{ ref("int_latency_targets__daily") }}
+    {{ in_costs_window("usage_date") }}
 
 ),
 

@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "ChargePeriodStart", "window_of": "costs"},
+) }}
+
 -- Column names are those of FOCUS 1.2, in its spelling.
 -- The inference platform as a provider that charges its tenants: a row per day, deployment, way of buying, commitment,
 -- tenant and class of tokens. What served nobody is a row of its own (idle GPU time, unused commitments), so the rows
@@ -8,12 +15,14 @@
 with fleet_costs as (
 
     select * from {{ ref("int_fleet_costs__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 
 tenant_costs as (
 
     select * from {{ ref("int_tenant_costs__daily") }}
+    {{ in_costs_window("usage_date") }}
 
 ),
 
@@ -21,12 +30,14 @@ token_costs as (
 
     select * from {{ ref("int_token_costs__daily") }}
     where cost_usd is not null
+    {{ in_costs_window("usage_date", keyword="and") }}
 
 ),
 
 commitments as (
 
     select * from {{ ref("int_commitments__hourly") }}
+    {{ in_costs_window("hour_start_at") }}
 
 ),
 

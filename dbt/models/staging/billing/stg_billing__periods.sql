@@ -13,6 +13,7 @@ final as (
         line_count,
         billed_amount,
         effective_amount,
+        delivery_digest,
         delivered_at,
         loaded_at
     from source
