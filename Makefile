@@ -46,6 +46,7 @@ bench: .venv/.dev  ## Benchmarks: ratios against a bare scan and against pandas 
 	$(BIN)/python -m benchmarks.aws_offer
 	$(BIN)/python -m benchmarks.daily_run
 	$(BIN)/python -m benchmarks.usage_history
+	$(BIN)/python -m benchmarks.cost_history
 	$(BIN)/python -m benchmarks.metric_scrapes
 	$(BIN)/python -m benchmarks.price_versions
 	$(BIN)/python -m benchmarks.price_history

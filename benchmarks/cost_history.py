@@ -134,7 +134,9 @@ def ledger(deployments: int, commitments: int, start: date) -> str:
     lines.append("commitments:")
     for c in range(commitments):
         of = f"region: {('us-east-1', 'us-west-2')[c % 2]}, instance_type: {TYPES[c % len(TYPES)]}, count: 1"
-        lines.append(f"  - {{id: c{c}, provider: aws, {of}, term_months: 12, payment_option: no_upfront, from: {start}}}")
+        lines.append(
+            f"  - {{id: c{c}, provider: aws, {of}, term_months: 12, payment_option: no_upfront, from: {start}}}"
+        )
     routes = ", ".join(f"m{d}: d{d}" for d in range(deployments))
     lines += ["usage:", f"  - {{name: engines, kind: metrics, path: 'none/*/*.prom', deployments: {{{routes}}}}}"]
     lines += ["billing:", "  - {name: bill, kind: focus, path: 'none/*.parquet'}"]
@@ -173,9 +175,9 @@ class Year:
                     wanted = {**period, "types": list(TYPES)}
                     con.execute(statement, {name: value for name, value in wanted.items() if f"${name}" in statement})
 
-    def _dbt(self, *arguments: str) -> tuple[float, float, float]:
-        """Runs dbt; returns the seconds of its models, those of the command in all, and its peak memory in GB."""
-        started = time.monotonic()
+    def _dbt(self, *arguments: str) -> tuple[float, float, float, float]:
+        """Runs dbt; seconds of its models, of the command in all, of processors used, and peak memory in GB."""
+        started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [Path(sys.executable).with_name("dbt"), "--quiet", *arguments, "--profiles-dir", "."],
             cwd=PROJECT_ROOT / "dbt",
@@ -194,15 +196,17 @@ class Year:
         if self.options.verbose:
             slowest = sorted(found["results"], key=lambda result: -result["execution_time"])[:12]
             print(*(f"    {r['execution_time']:6.1f} s {r['unique_id'].split('.')[-1]}" for r in slowest), sep="\n")
-        return found["elapsed_time"], seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        processors = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+        return found["elapsed_time"], seconds, processors, used.ru_maxrss / 1024**2
 
-    def rebuild(self) -> tuple[float, float, float]:
+    def rebuild(self) -> tuple[float, float, float, float]:
         """All of costs and usage marts anew, as after a correction of a seed; published."""
         taken = self._dbt("run", "--full-refresh", "--select", *MEASURED)
         self._note_published()
         return taken
 
-    def add_day(self) -> tuple[float, float, float]:
+    def add_day(self) -> tuple[float, float, float, float]:
         """One more day."""
         self._fill(END, END, bills=False)
         self._write_run(END, "next")
@@ -252,7 +256,7 @@ def percentile(seconds: list[float], share: float) -> float:
 def main() -> None:
     """Runs the comparison once."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--days", type=int, nargs="+", default=[10, 365])
     parser.add_argument("--deployments", type=int, default=200)
     parser.add_argument("--tenants", type=int, default=500)
     parser.add_argument("--commitments", type=int, default=50)
@@ -260,15 +264,15 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="the slowest models of each dbt run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for days in sorted({10, options.days}):
+        for days in options.days:
             year = Year(Path(folder, str(days)), days, options)
-            for what, (models, all_of_it, memory) in (
+            for what, (models, all_of_it, processors, memory) in (
                 ("all anew", year.rebuild()),
                 ("one more day", year.add_day()),
             ):
                 print(
-                    f"{days:4} days, {what:12} {models:7.1f} s in models and dbt's threads, "
-                    f"{all_of_it - models:5.1f} s dbt's own start, at most {memory:4.1f} GB so far",
+                    f"{days:4} days, {what:12} {models:7.1f} s the models, {all_of_it - models:5.1f} s dbt's own start, "
+                    f"{processors:6.1f} s of processors in both, at most {memory:4.1f} GB so far",
                     flush=True,
                 )
         rows, bare, in_pandas = year.group_by()
@@ -284,7 +288,9 @@ def main() -> None:
             own = [seconds for which, seconds in taken if which == number]
             print(f"p50 {percentile(own, 0.5):6.1f} ms, p95 {percentile(own, 0.95):6.1f} ms  {question[:80]}")
         everything = [seconds for _, seconds in taken]
-        print(f"p50 {percentile(everything, 0.5):6.1f} ms, p95 {percentile(everything, 0.95):6.1f} ms  all, {READERS} readers")
+        print(
+            f"p50 {percentile(everything, 0.5):6.1f} ms, p95 {percentile(everything, 0.95):6.1f} ms  all, {READERS} readers"
+        )
 
 
 if __name__ == "__main__":

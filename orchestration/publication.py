@@ -75,7 +75,10 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
             raise PublicationError("the warehouse holds no mart to publish")
         con.execute(f"attach {_quoted(new_database)} as published (storage_version '{STORAGE_VERSION}')")
         for name in names:
-            con.execute(f'create table published."{name}" as select * from warehouse.marts."{name}"')
+            # In the order of time: readers ask for a day or a month, and DuckDB skips row groups of other times.
+            con.execute(
+                f'create table published."{name}" as select * from warehouse.marts."{name}" {_by_time(con, name)}'
+            )
             _copy_comments(con, name)
         run = con.execute("select as_of_date, started_at from warehouse.raw.ledger_run").fetchone()
         if run is None:
@@ -126,6 +129,16 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
     }:
         stale.unlink()
     return manifest
+
+
+def _by_time(con: duckdb.DuckDBPyConnection, name: str) -> str:
+    """Orders the rows of a mart by its first column of a day or an instant, if it has one."""
+    row = con.execute(
+        "select min_by(column_name, column_index) from duckdb_columns() where database_name = 'warehouse' "
+        "and schema_name = 'marts' and table_name = ? and data_type in ('DATE', 'TIMESTAMP WITH TIME ZONE')",
+        [name],
+    ).fetchone()
+    return f'order by "{row[0]}"' if row and row[0] else ""
 
 
 def remember_published_costs(con: duckdb.DuckDBPyConnection, settings: Settings) -> int:

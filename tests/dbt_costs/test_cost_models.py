@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from cost_oracle import World, costs_hourly, fleet_parts, purchase_mix_daily, unit_costs_daily, usage_hourly
-from cost_warehouse import PROJECT_ROOT, CostWarehouse, Row
+from cost_warehouse import PROJECT_ROOT, SELECTED, CostWarehouse, Row
 from random_world import LLAMA, at, entry, make_sparse_world, make_world, price
+
+from orchestration.warehouse import Warehouse, note_published
 
 SEEDS = PROJECT_ROOT / "dbt" / "seeds"
 SEED_OF_THE_WORLD = 20261001
@@ -42,6 +44,12 @@ def new_warehouse(path: Path, target_dir: Path, world: World) -> CostWarehouse:
     """A warehouse with the ledger and the price book of `world`, and no usage yet."""
     warehouse = CostWarehouse(path, target_dir)
     warehouse.create()
+    write_inputs(warehouse, world)
+    return warehouse
+
+
+def write_inputs(warehouse: CostWarehouse, world: World) -> None:
+    """The ledger, the bills and the price book."""
     warehouse.replace("raw.ledger_deployments", world.deployments)
     warehouse.replace("raw.ledger_commitments", world.commitments)
     warehouse.replace("raw.ledger_usage_routes", world.routes)
@@ -52,7 +60,6 @@ def new_warehouse(path: Path, target_dir: Path, world: World) -> CostWarehouse:
         warehouse.replace("raw.billing_periods", world.bills)
         warehouse.replace("raw.billing_lines", world.bill_lines)
     warehouse.replace("intermediate.int_gpu_price_intervals", world.prices)
-    return warehouse
 
 
 def run_facts(world: World, window_start: date) -> list[Row]:
@@ -87,6 +94,9 @@ def marts(warehouse: CostWarehouse) -> dict[str, list[dict[str, Any]]]:
         "fct_inference_costs_hourly",
         "fct_unit_costs_daily",
         "fct_purchase_mix_daily",
+        "fct_tenant_costs_daily",
+        "fct_bill_reconciliation_daily",
+        "fct_api_comparison_daily",
         "dim_deployments",
         "fct_usage_hourly",
         "fct_usage_daily",
@@ -232,6 +242,37 @@ def test_days_loaded_in_any_order_give_the_same_marts(
         warehouse.replace("raw.ledger_run", run_facts(world, day))
         warehouse.build()
     assert marts(warehouse) == marts(built)
+
+
+def test_the_ledger_prices_and_bills_open_the_window_of_costs(
+    world: World, built: CostWarehouse, target_dir: Path, tmp_path: Path
+) -> None:
+    """What they say of the past arrives late, after a run whose window of usage lies behind it: as if it had been there."""
+    early = replace(
+        world,
+        bills=[],
+        bill_lines=[],
+        deployments=[*world.deployments[1:-1], {**world.deployments[0], "replicas": 7}],
+        commitments=world.commitments[:-1],
+        prices=[row for row in world.prices if row["valid_from_at"] < at("2026-10-02T00:00")],
+    )
+    warehouse = new_warehouse(tmp_path / "w.duckdb", target_dir, early)
+    warehouse.replace("raw.metric_samples", world.samples)
+    warehouse.replace("raw.requests", world.requests)
+    warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
+    warehouse.dbt("build", "--select", *SELECTED, "--exclude-resource-type", "test", "unit_test")
+    assert marts(warehouse) != marts(built)
+    write_inputs(warehouse, world)
+    warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 20)))
+    warehouse.build()
+    assert marts(warehouse) == marts(built)
+    # Published, and nothing has changed since: eight days before the window of usage.
+    with Warehouse(warehouse.path).connect() as con:
+        note_published(con, "digest")
+    warehouse.dbt("run", "--select", "int_cost_inputs", "int_costs_window")
+    assert warehouse.query("select costs_window_start_at from intermediate.int_costs_window") == [
+        {"costs_window_start_at": at("2026-10-12T00:00")}
+    ]
 
 
 def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_path: Path) -> None:
