@@ -2,10 +2,10 @@
 
     python -m benchmarks.cost_history
 
-Writes the hours of usage, prices and bills by SQL into the tables that the cost models read, and runs the models of costs
-and the usage marts: all of them anew, and one more day after 10 days and after a year. Prints the seconds of the models,
-those that dbt itself takes beside, peak memory, and what a bare group-by over the same rows takes in DuckDB and in pandas.
-Publishes the year, and asks ten questions of finance of the published file with eight readers at once.
+Writes the hours of usage, prices and bills by SQL into the tables that the cost models read, and runs the models of
+costs and the usage marts: all of them anew, and one more day after 10 days and after a year. Prints the seconds of the
+models, those that dbt itself takes beside, peak memory, and what a bare group-by over the same rows takes in DuckDB and
+in pandas. Publishes the year, and asks ten questions of finance of the published file with eight readers at once.
 """
 
 import argparse
@@ -81,8 +81,9 @@ from (select unnest($types) as kind), (select unnest(['us-east-1', 'us-west-2'])
 BILLS = f"""
 insert into raw.billing_lines by name
 select
-    'bill' as source_name, 'focus' as kind, date_trunc('month', day)::date as billing_period, 'Usage' as charge_type_raw,
-    false as has_invoice, 'aws' as provider_raw, case when d % 2 = 0 then 'us-east-1' else 'us-west-2' end as region_raw,
+    'bill' as source_name, 'focus' as kind, date_trunc('month', day)::date as billing_period,
+    'Usage' as charge_type_raw, false as has_invoice, 'aws' as provider_raw,
+    case when d % 2 = 0 then 'us-east-1' else 'us-west-2' end as region_raw,
     'i-' || d as resource_id, day::timestamptz + to_hours(hour::integer) as charge_from_at,
     charge_from_at + interval 1 hour as charge_to_at, $types[d % len($types) + 1] as instance_type_raw,
     'BoxUsage:' || instance_type_raw as usage_type_raw, 'Standard' as pricing_category_raw, 1 as quantity,
@@ -111,8 +112,8 @@ QUESTIONS = (
     "and usage_date >= date '2026-09-01' group by usage_date order by usage_date",
     "select hour_start_at, cost_usd, active_cost_usd, total_tokens from fct_inference_costs_hourly "
     "where deployment = 'd7' and hour_start_at >= timestamptz '2026-11-29 00:00:00+00' order by hour_start_at",
-    "select date_trunc('month', usage_date), sum(effective_cost_usd), sum(unused_commitment_cost_usd), sum(savings_usd) "
-    "from fct_purchase_mix_daily group by 1 order by 1",
+    "select date_trunc('month', usage_date), sum(effective_cost_usd), sum(unused_commitment_cost_usd), "
+    "sum(savings_usd) from fct_purchase_mix_daily group by 1 order by 1",
     "select model, sum(cost_usd) * 1000000 / sum(total_tokens) from fct_unit_costs_daily "
     "where pricing_category = 'all' and usage_date >= date '2026-11-01' group by model order by 2 desc",
     "select usage_date, sum(billed_cost_usd), sum(modelled_cost_usd), sum(rate_difference_usd) "
@@ -219,7 +220,7 @@ class Year:
             note_published(con, "benchmark")
 
     def group_by(self) -> tuple[int, float, float]:
-        """Rows of hourly costs, and the seconds in which DuckDB and pandas add them up by day, deployment and category."""
+        """Rows of hourly costs, and in how many seconds DuckDB and pandas sum them by day, deployment and category."""
         key = ["usage_date", "deployment", "pricing_category"]
         with duckdb.connect(str(self.settings.warehouse_path), read_only=True) as con:
             started = time.monotonic()
@@ -229,7 +230,8 @@ class Year:
             ).fetchall()
             bare = time.monotonic() - started
             frame = con.execute(
-                f"select {', '.join(key)}, cost_usd::double as cost_usd, total_tokens from marts.fct_inference_costs_hourly"
+                f"select {', '.join(key)}, cost_usd::double as cost_usd, total_tokens "
+                "from marts.fct_inference_costs_hourly"
             ).df()
             started = time.monotonic()
             frame.groupby(key)[["cost_usd", "total_tokens"]].sum()
@@ -271,7 +273,7 @@ def main() -> None:
                 ("one more day", year.add_day()),
             ):
                 print(
-                    f"{days:4} days, {what:12} {models:7.1f} s the models, {all_of_it - models:5.1f} s dbt's own start, "
+                    f"{days:4} days, {what:12} {models:7.1f} s the models, {all_of_it - models:5.1f} s dbt's start, "
                     f"{processors:6.1f} s of processors in both, at most {memory:4.1f} GB so far",
                     flush=True,
                 )
@@ -287,10 +289,8 @@ def main() -> None:
         for number, question in enumerate(QUESTIONS):
             own = [seconds for which, seconds in taken if which == number]
             print(f"p50 {percentile(own, 0.5):6.1f} ms, p95 {percentile(own, 0.95):6.1f} ms  {question[:80]}")
-        everything = [seconds for _, seconds in taken]
-        print(
-            f"p50 {percentile(everything, 0.5):6.1f} ms, p95 {percentile(everything, 0.95):6.1f} ms  all, {READERS} readers"
-        )
+        own = [seconds for _, seconds in taken]
+        print(f"p50 {percentile(own, 0.5):6.1f} ms, p95 {percentile(own, 0.95):6.1f} ms  all, {READERS} readers")
 
 
 if __name__ == "__main__":

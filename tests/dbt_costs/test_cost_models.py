@@ -247,7 +247,7 @@ def test_days_loaded_in_any_order_give_the_same_marts(
 def test_the_ledger_prices_and_bills_open_the_window_of_costs(
     world: World, built: CostWarehouse, target_dir: Path, tmp_path: Path
 ) -> None:
-    """What they say of the past arrives late, after a run whose window of usage lies behind it: as if it had been there."""
+    """They say of the past what they did not say before, and no usage is new: as if they always had."""
     early = replace(
         world,
         bills=[],
