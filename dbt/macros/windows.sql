@@ -191,7 +191,7 @@ where the model is built anew. Costs are decided hour by hour and day by day, wh
 -#}
 {% macro in_costs_window(column, keyword="where", of_month=false) -%}
     {#- While dbt reads the project, so that it knows of the dependency; a unit test has no window. -#}
-    {%- if not execute or is_incremental() -%}
+    {%- if not execute or (this and is_incremental()) -%}
         {{ keyword }} {{ column }} >= {{ costs_window_start_at(of_month) }}
     {%- endif -%}
 {%- endmacro %}
