@@ -1,8 +1,8 @@
 {{ config(materialized="view") }}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
--- Calls of the run's window only, for the models that add them up: what is older stands there. A view, for
--- to write out a row per call takes longer than to read the few that repeat again.
+-- Calls of the run's window only, for the models that add them up: what is older stands there. A view, for to
+-- write out a row per call takes longer than to read the few that repeat again.
 with requests as (
 
     select * from {{ ref("stg_usage__requests") }}
@@ -136,7 +136,9 @@ final as (
             -- A gateway's or client's failed attempt is repeated by one that counts; a call that the engine
             -- gave up is work it did.
             case
-                when token_source = 'failed' and role <> 'engine_requests' and {{ tokens }}_tokens is not null then 0
+                when token_source = 'failed' and role <> 'engine_requests'
+                    and {{ tokens }}_tokens is not null
+                    then 0
                 else {{ tokens }}_tokens
             end as {{ tokens }}_tokens{% if not loop.last %},{% endif %}
         {%- endfor %}

@@ -1,8 +1,8 @@
 -- depends_on: {{ ref('stg_ledger__run') }}
 -- Copies, attempts and answers of several are few, and to sort all calls for their sake takes ten times as
 -- long: only calls that share an id come here, and int_calls__deduplicated has the others beside them. All
--- rows of a source with one request_id on one day come together, or none. Copies are told apart within a
--- UTC day, so that a day can be read without all the others: copies carry one start time.
+-- rows of a source with one request_id on one day come together, or none. Copies are told apart within a UTC
+-- day, so that a day can be read without all the others: copies carry one start time.
 {%- set call = "usage_date, request_id, call_id, sub_index" %}
 with requests as (
 

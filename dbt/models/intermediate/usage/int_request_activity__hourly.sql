@@ -51,9 +51,8 @@ replica_requests as (
 
 ),
 
--- Calls that have an instant in common are one stretch from the first start to the last end, exactly. What
--- is left to sort is at most a row per second of a replica, and one per start of calls that live between
--- two seconds.
+-- Calls that have an instant in common are one stretch from the first start to the last end, exactly. What is
+-- left to sort is at most a row per second of a replica, and one per start of calls that live between two.
 overlapping as (
 
     select

@@ -1,5 +1,5 @@
--- The configuration gives each source one role. Two sources speak of the same calls where they have one
--- role and go to the same deployments.
+-- The configuration gives each source one role. Two sources speak of the same calls where they have one role
+-- and go to the same deployments.
 with routes as (
 
     select * from {{ ref("stg_ledger__usage_routes") }}
