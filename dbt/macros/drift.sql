@@ -136,3 +136,12 @@ same. Close together the quotient cancels out; the mean of the two is then as ex
     {%- for name in drift_effects() -%} {%- do names.append(name ~ "_effect_usd") -%} {%- endfor -%}
     {{ return(names) }}
 {%- endmacro %}
+
+{#- One factor of a change of cost as part of a sentence; nothing where it moved less than a cent a day. -#}
+{% macro drift_factor(effect, name) -%}
+    case
+        when abs({{ effect }}) >= 0.01
+            then ' {{ name }} ' || {{ signed_number("cast(" ~ effect ~ " as decimal(28, 2))") }} || ','
+        else ''
+    end
+{%- endmacro %}

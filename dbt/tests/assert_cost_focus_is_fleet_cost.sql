@@ -1,3 +1,4 @@
+-- noqa: disable=CP02
 -- FOCUS rows sum, day by day, to what the priced hours of the fleet cost and what commitments left unused.
 with focus as (
 

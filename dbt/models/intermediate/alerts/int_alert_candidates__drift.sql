@@ -71,7 +71,8 @@ final as (
         case when drift.change_ratio > 0 then 'up' else 'down' end as direction,
         coalesce(drift.top_cause, '') as cause,
         -- One cause moves the total, the model and the deployment: they are told by one of them.
-        'drift|' || coalesce(drivers.deployment, drift.series) || '|' || coalesce(drift.top_cause, '') as group_key,
+        'drift|' || coalesce(drivers.deployment, drift.series) || '|' || coalesce(drift.top_cause, '')
+            as group_key,
         coalesce(series_faults.source, '') as feed,
         false as is_feed_fault,
         cast(abs(drift.impact_usd_per_day) as decimal(38, 10)) as impact_usd_per_day,
@@ -81,27 +82,31 @@ final as (
         {{ start_of_day("drift.since_date") }} as first_seen_at,
         run.as_of_end_at as last_seen_at,
         'Cost per ' || case drift.measure when 'cost_usd_per_request' then 'request' else 'million tokens' end
-        || ' of ' || {{ short_name("drift.series") }}
-        || case when drift.change_ratio > 0 then ' rose' else ' fell' end || ' by '
-        || cast(cast(abs(drift.change_ratio) * 100 as decimal(18, 1)) as {{ dbt.type_string() }}) || ' % to '
-        || {{ plain_number("cast(drift.actual_usd_per_unit as decimal(18, 4))") }} || ' USD (expected '
-        || {{ plain_number("cast(drift.lower_usd_per_unit as decimal(18, 4))") }} || ' to '
-        || {{ plain_number("cast(drift.upper_usd_per_unit as decimal(18, 4))") }} || ')' as headline,
-        {%- set effects = [
-            "price", "purchase_mix", "gpu_mix", "utilization", "efficiency", "cache", "model_mix", "request_size",
-            "new_stopped",
-        ] %}
+        || ' of '
+        || {{ short_name("drift.series") }}
+        || case when drift.change_ratio > 0 then ' rose by ' else ' fell by ' end
+        || cast(cast(abs(drift.change_ratio) * 100 as decimal(18, 1)) as {{ dbt.type_string() }})
+        || ' % to '
+        || {{ plain_number("cast(drift.actual_usd_per_unit as decimal(18, 4))") }}
+        || ' USD (expected '
+        || {{ plain_number("cast(drift.lower_usd_per_unit as decimal(18, 4))") }}
+        || ' to '
+        || {{ plain_number("cast(drift.upper_usd_per_unit as decimal(18, 4))") }}
+        || ')' as headline,
         'USD per day by factor:'
-        {%- for effect in effects %}
-            || case
-                when abs(drift.{{ effect }}_effect_usd) >= 0.01
-                    then ' {{ effect | replace("_", " ") }} '
-                    || {{ signed_number("cast(drift." ~ effect ~ "_effect_usd as decimal(28, 2))") }} || ','
-                else ''
-            end
-        {%- endfor %}
-        || ' together ' || {{ signed_number("cast(drift.impact_usd_per_day as decimal(28, 2))") }}
-        || coalesce('; most of it in ' || {{ short_name("drivers.deployment") }}, '') || '.' as explanation,
+        || {{ drift_factor("drift.price_effect_usd", "price") }}
+        || {{ drift_factor("drift.purchase_mix_effect_usd", "purchase mix") }}
+        || {{ drift_factor("drift.gpu_mix_effect_usd", "GPU mix") }}
+        || {{ drift_factor("drift.utilization_effect_usd", "utilization") }}
+        || {{ drift_factor("drift.efficiency_effect_usd", "efficiency") }}
+        || {{ drift_factor("drift.cache_effect_usd", "cache") }}
+        || {{ drift_factor("drift.model_mix_effect_usd", "model mix") }}
+        || {{ drift_factor("drift.request_size_effect_usd", "request size") }}
+        || {{ drift_factor("drift.new_stopped_effect_usd", "new and stopped") }}
+        || ' together '
+        || {{ signed_number("cast(drift.impact_usd_per_day as decimal(28, 2))") }}
+        || coalesce('; most of it in ' || {{ short_name("drivers.deployment") }}, '')
+        || '.' as explanation,
         'complete to ' || cast(drift.usage_date as {{ dbt.type_string() }}) || ' 23:59 UTC' as data_state,
         'from fct_cost_drivers_daily where usage_date = '''
         || cast(drift.usage_date as {{ dbt.type_string() }}) || ''' and '

@@ -29,12 +29,21 @@ final as (
         cast(1 as bigint) as finding_count,
         {{ start_of_day("reconciled.usage_date") }} as first_seen_at,
         run.as_of_end_at as last_seen_at,
-        'Sources of ' || {{ short_name("reconciled.deployment") }} || ' disagree about '
+        'Sources of '
+        || {{ short_name("reconciled.deployment") }}
+        || ' disagree about '
         || replace(reconciled.measure, '_', ' ') as headline,
-        replace(reconciled.left_role, '_', ' ') || ' less ' || replace(reconciled.right_role, '_', ' ') || ' is '
-        || {{ signed_number("reconciled.difference") }} || ', of which '
-        || {{ signed_number("reconciled.unexplained_difference") }} || ' are unexplained.' as explanation,
-        'complete to ' || cast(reconciled.usage_date as {{ dbt.type_string() }}) || ' 23:59 UTC' as data_state,
+        replace(reconciled.left_role, '_', ' ')
+        || ' less '
+        || replace(reconciled.right_role, '_', ' ')
+        || ' is '
+        || {{ signed_number("reconciled.difference") }}
+        || ', of which '
+        || {{ signed_number("reconciled.unexplained_difference") }}
+        || ' are unexplained.' as explanation,
+        'complete to '
+        || cast(reconciled.usage_date as {{ dbt.type_string() }})
+        || ' 23:59 UTC' as data_state,
         'from fct_reconciliation_daily where usage_date = '''
         || cast(reconciled.usage_date as {{ dbt.type_string() }}) || ''' and '
         || {{ sql_condition("deployment", "reconciled.deployment") }} as evidence_sql

@@ -5,6 +5,7 @@
     meta={"window_column": "hour_start_at", "window_of": "costs"},
 ) }}
 
+-- depends_on: {{ ref('int_costs_window') }}
 with lines as (
 
     select * from {{ ref("int_billing_lines") }}
@@ -54,7 +55,9 @@ charged as (
             )
         )
         and (lines.instance_type is not null or lines.charge_type = 'unused_commitment')
-        {{ in_costs_window("lines.charge_to_at", keyword="and") }}
+        {%- if is_incremental() %}
+            and lines.charge_to_at >= {{ costs_window_start_at() }}
+        {%- endif %}
 
 ),
 
@@ -95,8 +98,10 @@ spread as (
         commitment_id,
         billing_period,
         hour_start_at,
-        {{ part_between("coalesce(gpu_hours, 0)", "from_mark", "to_mark", "charge_seconds", 6) }} as gpu_hours,
-        {{ part_between("effective_usd", "from_mark", "to_mark", "charge_seconds") }} as effective_cost_usd,
+        {{ part_between("coalesce(gpu_hours, 0)", "from_mark", "to_mark", "charge_seconds", 6) }}
+            as gpu_hours,
+        {{ part_between("effective_usd", "from_mark", "to_mark", "charge_seconds") }}
+            as effective_cost_usd,
         {{ part_between("list_usd", "from_mark", "to_mark", "charge_seconds") }} as list_cost_usd,
         {{ part_between("contracted_usd", "from_mark", "to_mark", "charge_seconds") }}
             as contracted_cost_usd,

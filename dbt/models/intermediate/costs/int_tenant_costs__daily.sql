@@ -136,10 +136,17 @@ final as (
         adapter,
         team,
         cost_center,
-        {%- set spread = {"weight": "weight", "partition_by": row_key, "order_by": "tenant, model, adapter"} %}
-        cast({{ share_of("class_tokens", **spread) }} as bigint) as tokens,
-        cast({{ share_of("class_cost_usd", scale=10, **spread) }} as decimal(38, 10)) as cost_usd,
-        cast({{ share_of("class_active_cost_usd", scale=10, **spread) }} as decimal(38, 10)) as active_cost_usd
+        {%- set spread = {
+            "weight": "weight",
+            "partition_by": row_key,
+            "order_by": "tenant, model, adapter",
+        } %}
+        cast({{ share_of("class_tokens", **spread) }} as bigint)
+            as tokens,
+        cast({{ share_of("class_cost_usd", scale=10, **spread) }} as decimal(38, 10))
+            as cost_usd,
+        cast({{ share_of("class_active_cost_usd", scale=10, **spread) }} as decimal(38, 10))
+            as active_cost_usd
     from borne
 
 )

@@ -154,11 +154,15 @@ final as (
         idle_cost_usd,
         {%- for basis in ["", "active_"] %}
             cast(
-                {{ basis }}cost_usd - output_{{ basis }}cost_usd - coalesce(cached_input_{{ basis }}cost_usd, 0)
+                {{ basis }}cost_usd
+                - output_{{ basis }}cost_usd
+                - coalesce(cached_input_{{ basis }}cost_usd, 0)
                 as decimal(38, 10)
             ) as input_{{ basis }}cost_usd,
-            cast(cached_input_{{ basis }}cost_usd as decimal(38, 10)) as cached_input_{{ basis }}cost_usd,
-            cast(output_{{ basis }}cost_usd as decimal(38, 10)) as output_{{ basis }}cost_usd,
+            cast(cached_input_{{ basis }}cost_usd as decimal(38, 10))
+                as cached_input_{{ basis }}cost_usd,
+            cast(output_{{ basis }}cost_usd as decimal(38, 10))
+                as output_{{ basis }}cost_usd,
         {%- endfor %}
         case
             when not is_divisible then null

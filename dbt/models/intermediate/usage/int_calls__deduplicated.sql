@@ -136,7 +136,9 @@ final as (
             -- A gateway's or client's failed attempt is repeated by one that counts; a call that the engine
             -- gave up is work it did.
             case
-                when token_source = 'failed' and role <> 'engine_requests'
+                when
+                    token_source = 'failed'
+                    and role <> 'engine_requests'
                     and {{ tokens }}_tokens is not null
                     then 0
                 else {{ tokens }}_tokens

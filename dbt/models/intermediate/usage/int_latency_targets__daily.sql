@@ -72,7 +72,10 @@ judged as (
 
     select
         *,
-        coalesce(cast({{ seconds_between("started_at", "first_token_at") }} * 1000 as double) <= ttft_ms, true)
+        coalesce(
+            cast({{ seconds_between("started_at", "first_token_at") }} * 1000 as double) <= ttft_ms,
+            true
+        )
         and coalesce(
             cast({{ seconds_between("first_token_at", "completed_at") }} * 1000 as double)
             <= tpot_ms * nullif(output_tokens - 1, 0),

@@ -73,10 +73,10 @@ final as (
         case
             when is_withdrawn then 'withdrawn'
             when is_new then 'added'
-            when gpu_hours is distinct from previous_gpu_hours then 'gpu_hours'
-            when rate_basis is distinct from previous_rate_basis then 'rate_basis'
-            when cost_usd is distinct from previous_cost_usd then 'rate'
-            when total_tokens is distinct from previous_total_tokens then 'tokens'
+            when (gpu_hours is distinct from previous_gpu_hours) then 'gpu_hours'
+            when (rate_basis is distinct from previous_rate_basis) then 'rate_basis'
+            when (cost_usd is distinct from previous_cost_usd) then 'rate'
+            when (total_tokens is distinct from previous_total_tokens) then 'tokens'
             else 'provider'
         end as cause,
         stated_at > closes_at as is_after_close

@@ -54,8 +54,9 @@ daily as (
         cast(sum(cost_usd) as decimal(38, 10)) as cost_usd,
         cast(sum(active_cost_usd) as decimal(38, 10)) as active_cost_usd,
         {%- for category in categories %}
-            cast(sum(case when pricing_category = '{{ category }}' then cost_usd else 0 end) as decimal(38, 10))
-                as {{ category | lower }}_cost_usd{% if not loop.last %},{% endif %}
+            cast(
+                sum(case when pricing_category = '{{ category }}' then cost_usd else 0 end) as decimal(38, 10)
+            ) as {{ category | lower }}_cost_usd{% if not loop.last %},{% endif %}
         {%- endfor %}
     from tenant_costs
     group by usage_date, deployment, tenant, model, adapter
