@@ -37,6 +37,7 @@ NOISE_SD = 0.03  # log ratio, day to day
 SPEND_USD = 10_000.0
 WARM_UP_DAYS = 210  # half a year of scores after five weeks of learning
 WATCHED_DAYS = 500
+STEP_SD = {"+1 sd": 1.0, "+10 %": math.log(1.10) / NOISE_SD}
 SHIFTS = ("+1 sd", "+10 %", "+1 % a day")
 LATEST_DAYS = {"+1 sd": 14, "+10 %": 3, "+1 % a day": 12}
 LEAST_RUN_LENGTH_DAYS = 1000
@@ -170,14 +171,15 @@ def constant_step(thresholds: Thresholds, *, step: float = 0.10) -> dict[int, bo
     return found
 
 
-def least_detection_days(kind: str) -> float:
-    """About what no detector can beat on average for +1 sd at the run length asked for.
+def least_detection_days(kind: str, shift_sd: float) -> float:
+    """About what no detector can beat on average for a step of so many sd at the run length asked for.
 
-    ln(run length) by the information of a day (Lorden 1971, for long run lengths), which is 1/2 x (1 - r) / (1 + r) at
-    autocorrelation r. Means of this backtest can lie below: delays are cut at WATCHED_FOR_SHIFT_DAYS.
+    ln(run length) by the information of a day (Lorden 1971, for long run lengths), which is sd^2 / 2 x (1 - r) / (1 + r)
+    at autocorrelation r. Means of this backtest can lie below: delays are cut at WATCHED_FOR_SHIFT_DAYS.
     """
     autocorrelation, _ = NOISE_KINDS[kind]
-    return math.log(LEAST_RUN_LENGTH_DAYS) / (0.5 * (1 - autocorrelation) / (1 + autocorrelation))
+    information = shift_sd**2 / 2 * (1 - autocorrelation) / (1 + autocorrelation)
+    return math.log(LEAST_RUN_LENGTH_DAYS) / information
 
 
 # --- NAB --------------------------------------------------------------------------------------------------------------
@@ -533,8 +535,8 @@ def report(*, series: int, worlds: int, seed: int, nab: Path | None) -> Iterator
                 f"  {shift:<10} {kind:<30} median {found.median_days:>4.0f}  mean {found.mean_days:>5.1f}  "
                 f"within {latest}: {found.found_in_time:.0%}  {_bar(found.median_days <= latest)}"
             )
-            if shift == "+1 sd" and NOISE_KINDS[kind][0]:
-                line += f" (best possible: {least_detection_days(kind):.0f} on average)"
+            if shift in STEP_SD and NOISE_KINDS[kind][0]:
+                line += f" (best possible: {least_detection_days(kind, STEP_SD[shift]):.1f} on average)"
             yield line
     steps = constant_step(thresholds)
     yield f"+10 % on a constant series: found on the day itself from day {min(d for d, ok in steps.items() if ok)} on"
