@@ -5,10 +5,10 @@
     meta={"window_column": "hour_start_at", "window_of": "costs"},
 ) }}
 
--- depends_on: {{ ref('int_costs_window') }}
 with lines as (
 
     select * from {{ ref("int_billing_lines") }}
+    {{ in_costs_window("charge_to_at") }}
 
 ),
 
@@ -55,9 +55,6 @@ charged as (
             )
         )
         and (lines.instance_type is not null or lines.charge_type = 'unused_commitment')
-        {%- if is_incremental() %}
-            and lines.charge_to_at >= {{ costs_window_start_at() }}
-        {%- endif %}
 
 ),
 
