@@ -215,7 +215,11 @@ def test_the_bill_is_reconciled_to_the_cent(world: World) -> None:
     assert world.published(
         "select provider, billing_status, rate_basis, count(distinct usage_date) from fct_inference_costs_hourly "
         "where provider = 'aws' group by all order by 2, 3"
-    ) == [("aws", "not_yet_billed", "list", 1), ("aws", "provisional", "billed", DAYS - 1)]
+    ) == [  # 11 to 31 October, whose month is closed; 22 November; 1 to 21 November
+        ("aws", "final", "billed", 21),
+        ("aws", "not_yet_billed", "list", 1),
+        ("aws", "provisional", "billed", 21),
+    ]
 
 
 def test_the_injected_price_is_found_named_and_never_used(world: World) -> None:
