@@ -174,8 +174,8 @@ def constant_step(thresholds: Thresholds, *, step: float = 0.10) -> dict[int, bo
 def least_detection_days(kind: str, shift_sd: float) -> float:
     """About what no detector can beat on average for a step of so many sd at the run length asked for.
 
-    ln(run length) by the information of a day (Lorden 1971, for long run lengths), which is
-    sd^2 / 2 x (1 - r) / (1 + r) at autocorrelation r. Means of this backtest can lie below: delays are cut at WATCHED_FOR_SHIFT_DAYS.
+    ln(run length) by the information of a day (Lorden 1971, for long run lengths), which is sd^2 / 2 x (1 - r) / (1
+    + r) at autocorrelation r. Means of this backtest can lie below: delays are cut at WATCHED_FOR_SHIFT_DAYS.
     """
     autocorrelation, _ = NOISE_KINDS[kind]
     information = shift_sd**2 / 2 * (1 - autocorrelation) / (1 + autocorrelation)
