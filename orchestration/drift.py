@@ -28,6 +28,9 @@ REPLICATES = 256
 REPLICATE_PERIODS = 10
 CALIBRATED_AT_ONCE = 64  # series; bounds memory, 64 x 256 x 70 values
 EULER_GAMMA = 0.5772156649
+# Mean log of a normal score beyond the tenth that lies farthest out, over that border of 1.645.
+NORMAL_TAIL_SPREAD = 0.212
+TAIL_PRIOR_DAYS = 10
 
 
 class State(IntEnum):
@@ -167,12 +170,12 @@ class Detector:
         self.window = thresholds.reference_periods * slots
         self.hold = thresholds.hold_periods * slots
         self.history = thresholds.history_periods * slots
-        self.look_back = max(self.window + self.hold, self.history) + slots
+        self.look_back = max(self.window + self.hold, self.history + slots) + slots
         series, days = panel.shape
         self.carry = carry if carry is not None else Carry.fresh(series)
         # As judged: a day of low traffic holds what was pooled up to it, a day not judged NaN. Days before the panel
         # begins are padding, so that every window is whole.
-        self._pad = max(self.window + self.hold, self.history) + slots
+        self._pad = max(self.window + self.hold, self.history + slots) + slots
         shape = (series, self._pad + days)
         self._cost, self._volume, self._log, self._change, self._z = (np.full(shape, np.nan) for _ in range(5))
         self._excluded = np.zeros(shape, dtype=bool)
@@ -193,6 +196,7 @@ class Detector:
         self._keep(day, judged, cost, volume)
         self._keep_scores(day, state == State.OK, z, z * scale)
         self._exclude(state == State.DRIFT, since, day)
+        self._doubt((state == State.OK) & self._is_large(z, z * scale, cost), day)
 
     # --- days to score ------------------------------------------------------------------------------------------------
 
@@ -221,9 +225,7 @@ class Detector:
         judged = judged & np.isfinite(actual)
         scale = reference.scale * thin
         z = np.where(judged, (actual - reference.log_expected) / scale, np.nan)
-        change = np.abs(np.expm1(actual - reference.log_expected))
-        least_impact = np.maximum(self.limits.impact_usd, self.limits.impact_share * cost)
-        impact = cost * -np.expm1(reference.log_expected - actual)
+        change = actual - reference.log_expected
 
         has_reference = judged & np.isfinite(z)
         mature = has_reference & reference.is_mature & ~is_held
@@ -235,12 +237,12 @@ class Detector:
         q_value = benjamini_hochberg(p_value)
         passes = q_value <= self.limits.false_discovery_rate
 
-        point = mature & passes & (np.abs(z) > self.limits.point_z) & (change > self.limits.point_change)
-        point &= (np.abs(impact) > least_impact) & (p_point <= 1.0 / self.limits.point_alarm_days)
+        large = self._is_large(z, change, cost)
+        point = mature & passes & large & (p_point <= 1.0 / self.limits.point_alarm_days)
         shift = mature & passes & (p_shift <= 1.0 / self.limits.shift_alarm_days)
-        shift &= cost * np.abs(np.expm1(shift_change)) > least_impact
+        shift &= self._is_worth_it(shift_change, cost)
         early = learning & has_reference & self._stands_out(reference, actual)
-        early &= (change >= self.limits.point_change) & (np.abs(impact) > least_impact)
+        early &= (np.abs(np.expm1(change)) >= self.limits.point_change) & self._is_worth_it(change, cost)
 
         recovered = self._recover(is_held & has_reference, z)
         still_held = is_held & ~recovered
@@ -259,6 +261,7 @@ class Detector:
         self._keep(day, judged, cost, volume)
         self._keep_scores(day, state == State.OK, z, z * scale)
         self._exclude(drift, since, day)
+        self._doubt((state == State.OK) & large, day)
         carry.seen = np.where(present, day, carry.seen)
         return DayScores(
             day=day,
@@ -382,6 +385,18 @@ class Detector:
         wide = (reference.days >= limits.learning_wide_days) & (beyond > limits.learning_wide_ranges * width)
         return (constant & (beyond > limits.learning_range)) | wide
 
+    def _is_large(self, z: Floats, change: Floats, cost: Floats) -> Bools:
+        """What a point anomaly has to be, but for how rare it is."""
+        with np.errstate(invalid="ignore"):
+            far = (np.abs(z) > self.limits.point_z) & (np.abs(np.expm1(change)) > self.limits.point_change)
+        return far & self._is_worth_it(change, cost)
+
+    def _is_worth_it(self, change: Floats, cost: Floats) -> Bools:
+        """Whether a log change is enough money a day."""
+        with np.errstate(invalid="ignore"):
+            impact = np.abs(cost * -np.expm1(-change))
+            return impact > np.maximum(self.limits.impact_usd, self.limits.impact_share * cost)
+
     # --- level shifts -------------------------------------------------------------------------------------------------
 
     def _sum_up(self, day: int, mature: Bools, z: Floats) -> None:
@@ -425,8 +440,11 @@ class Detector:
         return p_point, p_shift, change
 
     def _history(self, chosen: Ints, day: int, residuals: Floats) -> Floats:
-        """The scores of the last half year where there are enough, else the residuals of the reference."""
-        end = self._pad + day
+        """The scores of the last half year where there are enough, else the residuals of the reference.
+
+        The last period is left out: a shift among the scores would raise the limit that it is to pass.
+        """
+        end = self._pad + day - self.slots
         scores = self._z[chosen, end - self.history : end]
         young = np.full(scores.shape, np.nan)
         young[:, -self.window :] = residuals.reshape(len(chosen), -1)
@@ -519,6 +537,10 @@ class Detector:
             self._excluded[series, days] = True
             self._z[series, days] = np.nan
 
+    def _doubt(self, which: Bools, day: int) -> None:
+        """A day that is large and not rare is no reference; as a score it shows how far the series goes by itself."""
+        self._excluded[which, self._pad + day] = True
+
     def _lift(self, which: Bools, since: Ints, day: int) -> None:
         for series in np.nonzero(which)[0]:
             self._excluded[series, max(0, self._pad + since[series]) : self._pad + day] = False
@@ -610,8 +632,10 @@ def autocorrelation_z(steps: Floats) -> Floats:
 def tail_probability(history: Floats, z: Floats) -> Floats:
     """How often a score as far out as `z` comes, either side: the normal tail, or the series' own, heavier one.
 
-    Its own: the tenth of the history that lies farthest out follows a power law with the exponent of Hill (1975). For
-    normal scores that is too heavy, on purpose: a false alarm costs more than a single day that is not called.
+    Its own: the tenth of the history that lies farthest out follows a power law, with Hill's exponent (1975). Of a few
+    days that exponent is noise, so it is drawn towards the one that normal scores show beyond their tenth, as if that
+    had been seen on TAIL_PRIOR_DAYS. A power law is too heavy for normal scores, on purpose: a false alarm costs more
+    than a single day that is not called.
     """
     size = np.sort(np.abs(history), axis=1)  # NaN last
     count = np.isfinite(size).sum(axis=1)
@@ -622,7 +646,8 @@ def tail_probability(history: Floats, z: Floats) -> Floats:
     beyond = (rank >= (count - far)[:, None]) & (rank < count[:, None])
     reach = np.abs(z)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.where(beyond, np.log(size / border[:, None]), 0.0).sum(axis=1) / far
+        reached = np.where(beyond, np.log(size / border[:, None]), 0.0).sum(axis=1)
+        spread = (reached + TAIL_PRIOR_DAYS * NORMAL_TAIL_SPREAD) / (far + TAIL_PRIOR_DAYS)
         own = far / count * (reach / border) ** (-1.0 / spread)
     own = np.where(np.isfinite(own), own, 0.0)
     normal = np.array([math.erfc(value / math.sqrt(2.0)) for value in reach])

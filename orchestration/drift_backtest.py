@@ -457,7 +457,8 @@ def explain_worlds(rows: Sequence[WorldRow], folder: Path) -> Path:
             """,
             [last, last, first],
         )
-    _dbt(folder, warehouse, "tag:after_drift")
+    rooms = ("staging", "intermediate", "marts")
+    _dbt(folder, warehouse, *(f"path:models/{room}/drift,tag:after_drift" for room in rooms))
     return warehouse
 
 
