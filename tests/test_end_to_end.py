@@ -335,10 +335,13 @@ def test_the_injected_price_is_one_alert_and_is_delivered_once(world: World) -> 
     (stale,) = [message for message in world.told() if "has given nothing good" in message["title"]]
     assert stale["title"].startswith("[page] Price source aws")
     assert "- Price source azure" in stale["message"]
-    assert sorted(world.told(), key=lambda message: message["title"])[0]["title"].startswith("1 page, 1 warning open")
-    assert len(world.told()) == 3
-    assert "Alerts 1 page, 1 warning" in world.first_output
-    assert "told hook: 3 messages" in world.first_output
+    # The demo's rag-32b works half as much from the middle of November on.
+    (drift,) = [message for message in world.told() if "rose by" in message["title"]]
+    assert drift["title"].startswith("[warning] Cost per ") and "utilization" in drift["message"]
+    assert sorted(world.told(), key=lambda message: message["title"])[0]["title"].startswith("1 page, 2 warnings open")
+    assert len(world.told()) == 4
+    assert "Alerts 1 page, 2 warnings" in world.first_output
+    assert "told hook: 4 messages" in world.first_output
 
 
 @pytest.fixture(scope="module")
@@ -358,12 +361,12 @@ def test_the_validator_of_focus_finds_nothing_but_its_own_defects(focus_file: Pa
 
 
 def test_the_validator_of_focus_finds_what_is_broken(focus_file: Path) -> None:
-    """Else the test above could not fail: a cost without a currency, and a list cost that is not price x quantity."""
+    """Else the test above could not fail: a cost without a currency, and a category that FOCUS has not."""
     if not focus_validator.VALIDATOR.exists():
         pytest.skip("no Python 3.12 was found, which focus-validator needs (Makefile)")
     broken_file = focus_file.with_name("broken.parquet")
     duckdb.execute(
-        f"copy (select * replace (null::varchar as BillingCurrency, ListCost + 1 as ListCost) from '{focus_file}') "
+        f"copy (select * replace (null::varchar as BillingCurrency, 'Cheap' as PricingCategory) from '{focus_file}') "
         f"to '{broken_file}' (format parquet)"
     )
     assert {"BillingCurrency-C-004-M", "ListCost-C-009-C"} <= focus_validator.findings(broken_file)[1]

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import SAMPLES
+from tests.conftest import SAMPLES
 
 from orchestration.seeds import seed_rows
 from orchestration.serving_logs.engine_names import counter_names, families

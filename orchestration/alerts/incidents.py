@@ -410,7 +410,7 @@ def _grouped(incidents: Mapping[str, Incident], policy: Policy) -> dict[str, Inc
         clusters[cause.finding.group_key or cause.fingerprint].append(incident)
     result = dict(incidents)
     for members in clusters.values():
-        root = max(members, key=_fitness_as_parent)
+        root = max(members, key=lambda one: _fitness_as_parent(one, severity_of(one.finding, policy)))
         others = sorted((one for one in members if one is not root), key=lambda one: (-one.money, one.finding.headline))
         impact = _impact_of_all(members)
         severity = max(severity_of(one.finding, policy) for one in members)
@@ -438,12 +438,15 @@ def _grouped(incidents: Mapping[str, Incident], policy: Policy) -> dict[str, Inc
     return result
 
 
-def _fitness_as_parent(incident: Incident) -> tuple[bool, bool, Severity, Decimal, float, str]:
-    """The broken input first; then who told for the group before, so that a parent stays one from day to day."""
+def _fitness_as_parent(incident: Incident, severity: Severity) -> tuple[bool, bool, Severity, Decimal, float, str]:
+    """The broken input first; then who told for the group before, so that a parent stays one from day to day.
+
+    `severity` is that of its own finding: what is kept of a reopened incident is of the group it once led.
+    """
     return (
         incident.finding.is_feed_fault,
         incident.told_severity is not None and not incident.parent,
-        incident.severity,
+        severity,
         incident.money,
         -incident.opened_at.timestamp(),
         incident.fingerprint,

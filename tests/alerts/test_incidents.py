@@ -241,6 +241,19 @@ def test_a_parent_stays_the_parent_when_a_child_becomes_dearer() -> None:
     assert second.incidents[other.fingerprint].parent == one.fingerprint
 
 
+def test_how_bad_it_once_was_makes_no_parent_of_what_comes_back() -> None:
+    """What was resolved as a warning returns without money, beside 10 a day of the same cause: the dearer one leads."""
+    cheap = finding("gcp", None, group_key="cause")
+    cheap_then = replace(cheap, impact_usd_per_day=Decimal(30))
+    found = [cheap, finding("aws", 10, group_key="cause")]
+    *_, resolved = days([cheap_then], [], [], [])
+    assert only(resolved).state is State.RESOLVED
+    first = look(resolved.incidents, found, DAY + timedelta(days=4))
+    again = look(first.incidents, found, DAY + timedelta(days=4))
+    assert first.incidents[cheap.fingerprint].parent == found[1].fingerprint
+    assert again.incidents == first.incidents
+
+
 STALE = finding(
     "azure", None, kind="source_stale", rule_id="source_stale", feed="azure", is_feed_fault=True,
     exposed_usd_per_day=Decimal(10),

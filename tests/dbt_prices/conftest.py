@@ -237,8 +237,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> RawRoom:
             "values ('gateway', 'litellm', '*', 'chat', 'gateway'), ('idle', 'litellm', '*', 'chat', 'gateway')"
         )
         con.execute(
-            "insert into raw.usage_files values ('f1', 'gateway', 'litellm', 'a.jsonl', 10, ?, null, null, 7, 2, "
-            "'partial', 'cut after line 9', ?, 0)",
+            "insert into raw.usage_files by name select 'f1' as file_id, 'gateway' as source_name, 'litellm' as kind, "
+            "'a.jsonl' as file_path, 10 as size_bytes, ? as modified_at, 7 as record_count, 2 as rejected_count, "
+            "'partial' as status, 'cut after line 9' as message, ? as loaded_at, 0 as passed_over_count",
             [day(6, 3), day(7, 2)],
         )
     for number in range(1, 7):
