@@ -8,8 +8,6 @@ import csv
 import json
 import math
 import random
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,9 +18,9 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from orchestration.dbt_runs import DbtError, run_dbt
 from orchestration.drift import SLOTS, Detector, Floats, Panel, State, Thresholds
 from orchestration.drift_scores import read_thresholds
-from orchestration.settings import DBT_DIR, dbt_environment
 from orchestration.warehouse import Warehouse, write_run
 
 # Log ratios by weekday: weekends with less traffic on the same GPUs are a quarter to a third dearer.
@@ -464,17 +462,10 @@ def explain_worlds(rows: Sequence[WorldRow], folder: Path) -> Path:
 
 def _dbt(folder: Path, warehouse: Path, *selected: str) -> None:
     build = ["build", "--full-refresh", "--resource-type", "model", "--resource-type", "seed", "--select", *selected]
-    dbt = str(Path(sys.executable).with_name("dbt"))
-    result = subprocess.run(  # noqa: S603 - our own program, no outside input
-        [dbt, "--quiet", "--no-use-colors", *build, "--profiles-dir", "."],
-        cwd=DBT_DIR,
-        env=dbt_environment(warehouse, folder),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode != 0:
-        raise BacktestError(f"dbt failed: {result.stdout[-2000:]}{result.stderr[-2000:]}")
+    try:
+        run_dbt(*build, warehouse=warehouse, folder=folder / "target")
+    except DbtError as error:
+        raise BacktestError(f"dbt failed: {str(error)[-4000:]}") from None
 
 
 def backtest_causes(*, worlds: int, seed: int) -> CauseReport:

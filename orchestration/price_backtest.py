@@ -12,8 +12,6 @@ import logging
 import math
 import random
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -26,9 +24,9 @@ from typing import Any
 
 import duckdb
 
+from orchestration.dbt_runs import DbtError, run_dbt
 from orchestration.expectations import PRICE_RULES, check_batch, failing_rows
 from orchestration.price_versions import load_price_history
-from orchestration.settings import DBT_DIR, dbt_environment
 from orchestration.warehouse import Warehouse, price_measures, write_run
 
 logger = logging.getLogger(__name__)
@@ -244,14 +242,10 @@ class _Room:
         return con
 
     def dbt(self, *arguments: str) -> None:
-        dbt = str(Path(sys.executable).with_name("dbt"))
-        command = [dbt, "--quiet", "--no-use-colors", *arguments, "--profiles-dir", "."]
-        environment = dbt_environment(self.path, self.folder)
-        result = subprocess.run(  # noqa: S603 - our own program, no outside input
-            command, cwd=DBT_DIR, env=environment, capture_output=True, text=True, check=False
-        )
-        if result.returncode != 0:
-            raise HistoryError(f"dbt failed: {result.stdout[-2000:]}{result.stderr[-2000:]}")
+        try:
+            run_dbt(*arguments, warehouse=self.path, folder=self.folder / "target")
+        except DbtError as error:
+            raise HistoryError(f"dbt failed: {str(error)[-4000:]}") from None
 
     def run_models(self) -> None:
         self.dbt("run", "--select", "+fct_price_anomalies")

@@ -24,6 +24,7 @@ import duckdb
 import pytest
 
 from examples.generate import generate
+from orchestration.dbt_runs import run_dbt
 from tests import focus_validator
 from tests.fault_server import Answer, FaultServer
 
@@ -289,21 +290,10 @@ def test_summary_says_what_matters(world: World) -> None:
 
 def test_every_identity_and_unit_test_of_the_sql_holds(world: World) -> None:
     """The data tests ran inside the build; the unit tests prove the SQL and need the tables the build left."""
-    environment = world.environment() | {
-        "LEDGER_WAREHOUSE": str(world.data / "warehouse.duckdb"),
-        "DBT_TARGET_PATH": str(world.root / "target"),
-        "DBT_LOG_PATH": str(world.root / "logs"),
-    }
-    result = subprocess.run(
-        [Path(sys.executable).with_name("dbt"), "test", "--profiles-dir", ".", "--select", "test_type:unit"],
-        cwd=ROOT / "dbt",
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+    said = run_dbt(
+        "test", "--select", "test_type:unit", warehouse=world.data / "warehouse.duckdb", folder=world.root / "target"
     )
-    assert result.returncode == 0, result.stdout[-5000:]
-    passed = re.search(r"PASS=(\d+)", result.stdout)
+    passed = re.search(r"PASS=(\d+)", said)
     assert passed is not None
     assert int(passed[1]) >= 20
 
@@ -337,7 +327,8 @@ def test_the_injected_price_is_one_alert_and_is_delivered_once(world: World) -> 
     assert "- Price source azure" in stale["message"]
     # The demo's rag-32b works half as much from the middle of November on.
     (drift,) = [message for message in world.told() if "rose by" in message["title"]]
-    assert drift["title"].startswith("[warning] Cost per ") and "utilization" in drift["message"]
+    assert drift["title"].startswith("[warning] Cost per ")
+    assert "utilization" in drift["message"]
     assert sorted(world.told(), key=lambda message: message["title"])[0]["title"].startswith("1 page, 2 warnings open")
     assert len(world.told()) == 4
     assert "Alerts 1 page, 2 warnings" in world.first_output

@@ -3,7 +3,6 @@
 import gzip
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,13 +11,14 @@ from typing import Any
 
 import duckdb
 import pytest
-from tests.conftest import SAMPLES
 
+from orchestration.dbt_runs import run_dbt
 from orchestration.seeds import seed_rows
 from orchestration.serving_logs.engine_names import counter_names, families
-from orchestration.settings import DBT_DIR, PROJECT_ROOT, Settings, dbt_environment, load_settings
+from orchestration.settings import PROJECT_ROOT, Settings, load_settings
 from orchestration.warehouse import Warehouse, load_usage, write_ledger
 from scrapers.usage.prometheus_api import VALUE_LABELS
+from tests.conftest import SAMPLES
 
 # Two pages of each engine a minute apart, written by hand after its documentation: {before|after} is a reading.
 PAGES = {
@@ -218,16 +218,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             "insert into raw.ledger_run by name select 'r' as run_id, now() as started_at, "
             "date '2026-11-24' as as_of_date, date '2024-01-01' as window_start_date"
         )
-    done = subprocess.run(
-        ["dbt", "build", "--select", "+int_counter_increases__hourly", "+int_engine_usage__hourly",
-         "--indirect-selection", "cautious", "--exclude-resource-type", "unit_test", "--profiles-dir", "."],
-        cwd=DBT_DIR,
-        env=dbt_environment(settings.warehouse_path, root / "dbt"),
-        capture_output=True,
-        text=True,
-        check=False,
+    run_dbt(
+        "build", "--select", "+int_counter_increases__hourly", "+int_engine_usage__hourly",
+        "--indirect-selection", "cautious", "--exclude-resource-type", "unit_test",
+        warehouse=settings.warehouse_path,
+        folder=root / "dbt",
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout
     return settings
 
 

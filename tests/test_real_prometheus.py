@@ -21,8 +21,9 @@ from urllib.parse import urlencode
 import duckdb
 import pytest
 
+from orchestration.dbt_runs import run_dbt
 from orchestration.prometheus_pulls import _server, pull_all
-from orchestration.settings import DBT_DIR, Settings, dbt_environment, load_settings
+from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import UsageResult, Warehouse, load_usage
 from scrapers.http import HttpClient
 from scrapers.usage.prometheus_api import _Conversation
@@ -224,16 +225,11 @@ def test_dbt_counts_what_was_visible_to_scrapes(pulled: Settings, tmp_path: Path
             "insert into raw.ledger_run by name select 'r' as run_id, now() as started_at, current_date as as_of_date, "
             "current_date - 3 as window_start_date"
         )
-    done = subprocess.run(
-        ["dbt", "build", "--select", "+int_counter_increases__hourly", "--exclude-resource-type", "unit_test", "test",
-         "--profiles-dir", "."],
-        cwd=DBT_DIR,
-        env=dbt_environment(pulled.warehouse_path, tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
+    run_dbt(
+        "build", "--select", "+int_counter_increases__hourly", "--exclude-resource-type", "unit_test", "test",
+        warehouse=pulled.warehouse_path,
+        folder=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout
     assert query(
         pulled,
         "select sum(prompt_tokens), sum(output_tokens), sum(successful_requests), sum(reset_count) "

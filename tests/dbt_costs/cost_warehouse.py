@@ -4,15 +4,14 @@ The price book (`int_gpu_price_intervals`) is written as a table, by the columns
 tests fix the prices and leave the price models to their own tests.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+
+from orchestration.dbt_runs import run_dbt
 
 PROJECT_ROOT = Path(__file__).parents[2]
 SELECTED = (
@@ -85,23 +84,8 @@ class CostWarehouse:
             con.commit()
 
     def dbt(self, *arguments: str) -> str:
-        """Runs dbt and returns what it printed; raises AssertionError with it when dbt fails."""
-        command = [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *arguments]
-        done = subprocess.run(
-            [*command, "--profiles-dir", "."],
-            cwd=PROJECT_ROOT / "dbt",
-            env={
-                **os.environ,
-                "LEDGER_WAREHOUSE": str(self.path),
-                "DBT_TARGET_PATH": str(self.target_dir),
-                "DBT_LOG_PATH": str(self.target_dir),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        """Runs dbt and returns what it said; raises DbtError with it when dbt fails."""
+        return run_dbt(*arguments, warehouse=self.path, folder=self.target_dir)
 
     def build(self) -> str:
         """Builds the cost models with their data tests, which include the identities."""

@@ -174,7 +174,7 @@ def bill(world: World, rng: random.Random, provider: str) -> None:
 def compare(count: int, folder: Path, target_dir: Path) -> tuple[int, list[Any]]:
     """Builds `count` worlds at once; returns the number of rows compared, and what differs."""
     worlds = [small_world(number) for number in range(count)]
-    warehouse = CostWarehouse(folder / "w.duckdb", target_dir)
+    warehouse = CostWarehouse(folder / "warehouse.duckdb", target_dir)
     warehouse.create()
 
     def of_all(name: str) -> list[Row]:

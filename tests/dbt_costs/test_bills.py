@@ -25,7 +25,7 @@ def test_every_hourly_row_of_many_worlds_is_the_oracles(folder: Path) -> None:
     compared, wrong = compare(WORLDS, folder, folder / "target")
     assert compared > 10 * WORLDS
     assert wrong == []
-    warehouse = CostWarehouse(folder / "w.duckdb", folder / "target")
+    warehouse = CostWarehouse(folder / "warehouse.duckdb", folder / "target")
     seen = warehouse.query(
         "select distinct rate_basis, billing_status, pricing_model from marts.fct_inference_costs_hourly"
     )
@@ -40,7 +40,7 @@ def test_zero_effective_costs_of_the_public_sample_are_a_finding(samples: Path, 
     (folder / "bill.csv").write_bytes(sample.read_bytes())
     (folder / "ledger.yaml").write_text("billing: [{name: sample, kind: focus, path: bill.csv}]\n")
     settings = load_settings(folder / "ledger.yaml", folder / "data")
-    warehouse = CostWarehouse(folder / "w.duckdb", folder / "target")
+    warehouse = CostWarehouse(folder / "warehouse.duckdb", folder / "target")
     with duckdb.connect(str(warehouse.path)) as con:
         con.execute("set timezone = 'UTC'")
         load_bills(con, settings.ledger.billing[0], settings, now=datetime(2026, 11, 24, tzinfo=UTC))

@@ -3,13 +3,9 @@
 The models' compiled SQL runs on tables in memory, so that hundreds of mixtures take seconds.
 """
 
-import os
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +14,8 @@ import pytest
 from cost_warehouse import PROJECT_ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from orchestration.dbt_runs import run_dbt
 
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
 # Source: role and the deployments that the ledger sends it to.
@@ -63,21 +61,9 @@ rows_of_logs = st.lists(
 def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database in memory with the models as views over tables of the columns they read."""
     target = tmp_path_factory.mktemp("compiled")
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("dbt")), "--quiet", "compile", "--profiles-dir", ".", "--select", *MODELS],
-        cwd=PROJECT_ROOT / "dbt",
-        env={
-            **os.environ,
-            "LEDGER_WAREHOUSE": ":memory:",
-            "DBT_TARGET_PATH": str(target),
-            "DBT_LOG_PATH": str(target),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_dbt("compile", "--select", *MODELS, warehouse=target / "warehouse.duckdb", folder=target)
     con = duckdb.connect()
+    con.execute("attach ':memory:' as warehouse; use warehouse")
     con.execute("set timezone = 'UTC'")
     con.execute("""
         create schema staging; create schema intermediate; create schema seeds;

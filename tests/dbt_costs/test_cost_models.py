@@ -96,7 +96,7 @@ def world(instance_types: dict[tuple[str, str], tuple[str, Decimal, str]]) -> Wo
 @pytest.fixture(scope="module")
 def built(world: World, target_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> CostWarehouse:
     """The world's warehouse after one full build, whose data tests all passed."""
-    warehouse = new_warehouse(tmp_path_factory.mktemp("world") / "w.duckdb", target_dir, world)
+    warehouse = new_warehouse(tmp_path_factory.mktemp("world") / "warehouse.duckdb", target_dir, world)
     warehouse.replace("raw.metric_samples", world.samples)
     warehouse.replace("raw.requests", world.requests)
     warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
@@ -332,7 +332,7 @@ def test_days_loaded_in_any_order_give_the_same_marts(
     world: World, built: CostWarehouse, target_dir: Path, tmp_path: Path
 ) -> None:
     """Late days arrive last: each run rebuilds from the earliest day it brought."""
-    warehouse = new_warehouse(tmp_path / "w.duckdb", target_dir, world)
+    warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, world)
     for day in (date(2026, 10, 2), date(2026, 10, 4), date(2026, 10, 1), date(2026, 10, 3)):
         for table, rows in (("raw.metric_samples", world.samples), ("raw.requests", world.requests)):
             warehouse.replace(table, [row for row in rows if row["usage_date"] == day], f"usage_date = '{day}'")
@@ -353,7 +353,7 @@ def test_the_ledger_prices_and_bills_open_the_window_of_costs(
         commitments=world.commitments[:-1],
         prices=[row for row in world.prices if row["valid_from_at"] < at("2026-10-02T00:00")],
     )
-    warehouse = new_warehouse(tmp_path / "w.duckdb", target_dir, early)
+    warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, early)
     warehouse.replace("raw.metric_samples", world.samples)
     warehouse.replace("raw.requests", world.requests)
     warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
@@ -375,7 +375,7 @@ def test_the_ledger_prices_and_bills_open_the_window_of_costs(
 def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_path: Path) -> None:
     """Scrapes days apart, calls of up to a day, days out of order, routes that change: as if all had come at once."""
     world = make_sparse_world(SEED_OF_THE_WORLD)
-    warehouse = new_warehouse(tmp_path / "w.duckdb", target_dir, world)
+    warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, world)
     warehouse.dbt("seed", "--select", "usage_roles")
     loaded: set[date] = set()
     for first, last in ((8, 11), (15, 20), (1, 7), (12, 14)):
@@ -415,7 +415,7 @@ def test_recorded_scrapes_give_the_true_increase_over_a_restart(
             price("aws", "p5.48xlarge", "on_demand", "8", "16", "2026-11-01T00:00", last_seen_at="2026-11-24T00:00")
         ],
     )
-    warehouse = new_warehouse(tmp_path / "w.duckdb", target_dir, world)
+    warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, world)
     warehouse.replace("raw.metric_samples", [row for page in pages for row in parse_page(page)])
     warehouse.replace("raw.ledger_run", run_facts(world, day))
     warehouse.build()
@@ -542,7 +542,7 @@ def published_examples(target_dir: Path, tmp_path_factory: pytest.TempPathFactor
             *counters("decode", 24, prompt_tokens_total=0, generation_tokens_total=168e9),
         ],
     )  # fmt: skip
-    warehouse = new_warehouse(tmp_path_factory.mktemp("examples") / "w.duckdb", target_dir, world)
+    warehouse = new_warehouse(tmp_path_factory.mktemp("examples") / "warehouse.duckdb", target_dir, world)
     warehouse.replace("raw.metric_samples", world.samples)
     warehouse.replace("raw.ledger_run", run_facts(world, world.as_of_date))
     warehouse.dbt("build", "--select", *SELECTED, "--exclude-resource-type", "test", "unit_test")

@@ -94,7 +94,7 @@ class Models:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
     folder = tmp_path_factory.mktemp("counters")
-    warehouse = CostWarehouse(folder / "w.duckdb", folder / "target")
+    warehouse = CostWarehouse(folder / "warehouse.duckdb", folder / "target")
     warehouse.create()
     world = World(as_of_date=date(2026, 12, 31))
     deployment = entry(0, "tiny", LLAMA, "aws", "p5.48xlarge", valid_from_at=BEGIN) | {"gpus_per_replica": GPUS}

@@ -19,27 +19,7 @@ from orchestration.settings import load_settings
 from orchestration.warehouse import Warehouse, load_inventory, write_ledger
 
 INTERVALS = ("stg_inventory__pods", "stg_inventory__snapshots", "path:models/staging/ledger", "int_pod_intervals")
-MODELS = (
-    "gpu_models",
-    "gpu_model_aliases",
-    "gpu_product_names",
-    "node_purchase_options",
-    "node_provider_prefixes",
-    "instance_types",
-    "engine_metrics",
-    "engine_metric_prefixes",
-    "usage_rate_bounds",
-    "usage_roles",
-    "stg_prices__sources",
-    "path:models/staging/ledger",
-    "path:models/staging/usage",
-    "path:models/staging/inventory",
-    "path:models/intermediate/usage",
-    "path:models/intermediate/fleet",
-    "path:models/intermediate/inventory",
-    "path:models/marts/inventory",
-    "fct_unmapped_names",
-)
+MODELS = ("+path:models/marts/inventory", "+fct_unmapped_names", "+int_usage_models__resolved")
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +189,7 @@ def test_intervals_are_the_oracles_in_any_order_of_loading(
     rng = random.Random(seed)
     sources = [random_source(rng, f"pods-{number}") for number in range(30)]
     expected = set().union(*(intervals_of(source) for source in sources))
-    warehouse = CostWarehouse(tmp_path_factory.mktemp("intervals") / "w.duckdb", target_dir)
+    warehouse = CostWarehouse(tmp_path_factory.mktemp("intervals") / "warehouse.duckdb", target_dir)
     warehouse.create()
     warehouse.replace(
         "raw.ledger_inventory_sources",
@@ -236,7 +216,7 @@ def test_closed_intervals_are_not_written_again(target_dir: Path, tmp_path: Path
     days = [at(f"2026-11-{day:02}T12:00") for day in range(1, 8)]
     pods = {day: {"a": ("n1", "x")} if day < days[3] else {"b": ("n1", "x")} for day in days}
     source = PodSource("pods", pods, {"a": None, "b": days[0]})
-    warehouse = CostWarehouse(tmp_path / "w.duckdb", target_dir)
+    warehouse = CostWarehouse(tmp_path / "warehouse.duckdb", target_dir)
     warehouse.create()
     warehouse.replace(
         "raw.ledger_inventory_sources", [{"source_name": "pods", "kind": "kubernetes_pods", "cluster": "c"}]
@@ -256,7 +236,7 @@ def test_closed_intervals_are_not_written_again(target_dir: Path, tmp_path: Path
 def test_a_source_that_the_ledger_drops_is_forgotten(target_dir: Path, tmp_path: Path) -> None:
     noon = at("2026-11-01T12:00")
     source = PodSource("pods", {noon: {"a": ("n1", "x")}}, {"a": None})
-    warehouse = CostWarehouse(tmp_path / "w.duckdb", target_dir)
+    warehouse = CostWarehouse(tmp_path / "warehouse.duckdb", target_dir)
     warehouse.create()
     warehouse.replace(
         "raw.ledger_inventory_sources", [{"source_name": "pods", "kind": "kubernetes_pods", "cluster": "c"}]
@@ -384,7 +364,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, target_dir: Path) -> CostW
     warehouse.replace("raw.ledger_run", run_facts(date(2026, 11, 3), date(2026, 10, 30)))
     warehouse.replace("raw.metric_samples", [*scrapes("llm/chat-0", "llama-70b"), *scrapes("rag-y", "qwen")])
     warehouse.replace("raw.requests", [call(n, **more) for n, more in enumerate(CALLS)])
-    build(warehouse, MODELS)
+    build(warehouse, MODELS, "--exclude", "path:models/intermediate/prices", "assert_price_*")
     return warehouse
 
 

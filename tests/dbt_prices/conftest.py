@@ -1,8 +1,5 @@
 """A raw room filled by hand and the price models built on it, once for all tests of this folder."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from orchestration.dbt_runs import run_dbt
 from orchestration.price_versions import FIELDS, load_staged_prices, stage_price_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,15 +117,7 @@ class RawRoom:
 
     def dbt(self, *arguments: str) -> None:
         """Runs dbt on this warehouse; fails the test with dbt's own words."""
-        environment = {
-            **os.environ,
-            "LEDGER_WAREHOUSE": str(self.path),
-            "DBT_TARGET_PATH": str(self.path.parent / "target"),
-            "DBT_LOG_PATH": str(self.path.parent / "logs"),
-        }
-        command = [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *arguments, "--profiles-dir", "."]
-        result = subprocess.run(command, cwd=ROOT / "dbt", env=environment, capture_output=True, text=True, timeout=300)
-        assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+        run_dbt(*arguments, warehouse=self.path, folder=self.path.parent / "target")
 
 
 def aws(sku: str, instance_type: str, amount: str, **extra: object) -> dict[str, object]:

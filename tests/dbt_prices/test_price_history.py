@@ -146,7 +146,9 @@ def build(room: RawRoom, at: datetime) -> None:
 def rooms(tmp_path_factory: pytest.TempPathFactory) -> tuple[RawRoom, RawRoom]:
     """One room built on some of the days, and one built at the end."""
     world = World(seed=7)
-    daily, whole = rooms = tuple(RawRoom(tmp_path_factory.mktemp(name) / "w.duckdb") for name in ("daily", "whole"))
+    daily, whole = rooms = tuple(
+        RawRoom(tmp_path_factory.mktemp(name) / "warehouse.duckdb") for name in ("daily", "whole")
+    )
     last: dict[tuple[str, str], str] = {}
     for number in range(DAYS):
         at = BEGIN + timedelta(days=number)

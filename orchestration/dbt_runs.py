@@ -1,0 +1,95 @@
+"""dbt in this process, for what runs it again and again: backtests, benchmarks and tests.
+
+A `dbt` command takes ten seconds before its first statement: imports, and parsing, as dbt keeps what it parsed for one
+warehouse path alone. Here each process parses the project once. The daily run does not come here: Dagster starts dbt
+by itself (defs/transform).
+"""
+
+import contextlib
+import functools
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from orchestration.settings import DBT_DIR, WAREHOUSE_ENV
+
+FILE_NAME = "warehouse.duckdb"  # dbt writes the name of the database, which is the file's, into what it parses
+
+
+class DbtError(Exception):
+    """A dbt command failed; the message is what dbt said."""
+
+
+def run_dbt(*arguments: str, warehouse: Path, folder: Path) -> str:
+    """Runs one dbt command, such as `run_dbt("build", "--select", "fct_gpu_prices", warehouse=..., folder=...)`.
+
+    Args:
+        arguments: the command and its options.
+        warehouse: a file named warehouse.duckdb, which nothing else in this process has open.
+        folder: where dbt writes its artifacts.
+
+    Returns:
+        What dbt reports, a line per event.
+
+    Raises:
+        DbtError: dbt refused the command, or a model or a test failed.
+    """
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+    from dbt.contracts.graph.manifest import Manifest
+
+    if warehouse.name != FILE_NAME:
+        raise ValueError(f"{warehouse} is not named {FILE_NAME}")
+    said: list[str] = []
+
+    def listen(event: Any) -> None:
+        if event.info.level in ("info", "warn", "error"):
+            said.append(event.info.msg)
+
+    # A run leaves its traces in the manifest, so each gets a copy.
+    manifest = Manifest.from_msgpack(_parsed_project())
+    try:
+        with _as_dbt_wants_it(warehouse):
+            result = dbtRunner(manifest=manifest, callbacks=[listen]).invoke([*arguments, *_options(folder)])
+    finally:
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+    if not result.success:
+        raise DbtError("\n".join([*said, *([] if result.exception is None else [str(result.exception)])]))
+    return "\n".join(said)
+
+
+@functools.cache
+def _parsed_project() -> bytes:
+    """The project's manifest as dbt packs it."""
+    from dbt.cli.main import dbtRunner
+
+    with tempfile.TemporaryDirectory() as name, _as_dbt_wants_it(Path(FILE_NAME)):
+        result = dbtRunner().invoke(["parse", *_options(Path(name))])
+        if not result.success:
+            raise DbtError(f"the dbt project cannot be parsed: {result.exception}")
+        return (Path(name) / "partial_parse.msgpack").read_bytes()
+
+
+def _options(folder: Path) -> list[str]:
+    """Everything in its place, and nothing printed but through the listener."""
+    places = {"--project-dir": DBT_DIR, "--profiles-dir": DBT_DIR, "--target-path": folder, "--log-path": folder}
+    paths = [str(part) for place in places.items() for part in place]
+    return [*paths, "--log-level", "none", "--log-level-file", "none"]
+
+
+@contextlib.contextmanager
+def _as_dbt_wants_it(warehouse: Path) -> Iterator[None]:
+    """The warehouse in the environment, as dbt/profiles.yml reads it; dbt also changes the working folder."""
+    before = os.environ.get(WAREHOUSE_ENV)
+    os.environ[WAREHOUSE_ENV] = str(warehouse)
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    with contextlib.chdir(DBT_DIR):
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[WAREHOUSE_ENV]
+            else:
+                os.environ[WAREHOUSE_ENV] = before
