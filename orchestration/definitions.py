@@ -15,8 +15,9 @@ from typing import Any
 import dagster as dg
 
 from orchestration.alerts.findings import RunFailures
+from orchestration.event_log import fewer_syncs
 from orchestration.exchange_rates import currencies_to_convert
-from orchestration.settings import DBT_DIR, Settings, apply_environment, put_own_commands_first
+from orchestration.settings import DBT_DIR, Settings, apply_environment, dbt_target_dir, put_own_commands_first
 from scrapers.landing import Landing
 from scrapers.overrides import OVERRIDES
 from scrapers.prices.registry import PRICE_SOURCES
@@ -133,7 +134,7 @@ def run_daily_job(
     idle = idle_assets(settings)
     _progress.listener = listener
     try:
-        with dg.DagsterInstance.get() as instance:
+        with fewer_syncs(), dg.DagsterInstance.get() as instance:
             result = job.execute_in_process(
                 instance=instance,
                 raise_on_error=False,
@@ -181,7 +182,7 @@ def idle_assets(settings: Settings) -> set[dg.AssetKey]:
 
 def prepare_dbt() -> None:
     """Parses the dbt project when its manifest is missing or older than a project file: Dagster loads the manifest."""
-    manifest = DBT_DIR / "target" / "manifest.json"
+    manifest = dbt_target_dir() / "manifest.json"
     folders = ("models", "macros", "seeds", "tests")
     files = [path for folder in folders for path in (DBT_DIR / folder).rglob("*") if path.is_file()]
     newest = max(path.stat().st_mtime for path in [DBT_DIR / "dbt_project.yml", DBT_DIR / "profiles.yml", *files])
@@ -193,7 +194,7 @@ def prepare_dbt() -> None:
 def remove_old_dbt_runs() -> None:
     """Keeps the folders of the last few dbt runs; each holds some megabytes."""
     runs = sorted(
-        (path for path in (DBT_DIR / "target").glob("*-*") if path.is_dir()),
+        (path for path in dbt_target_dir().glob("*-*") if path.is_dir()),
         key=lambda path: path.stat().st_mtime,
     )
     for path in runs[:-KEPT_DBT_RUNS]:

@@ -37,6 +37,7 @@ CLOSE_AFTER_DAYS = 10
 CONFIG_ENV = "LEDGER_CONFIG"
 DATA_DIR_ENV = "LEDGER_DATA_DIR"
 WAREHOUSE_ENV = "LEDGER_WAREHOUSE"
+DBT_TARGET_ENV = "DBT_TARGET_PATH"
 
 # What DuckDB may take of the machine: dbt/macros/limits.sql reads the same variables for dbt's own connections.
 MEMORY_LIMIT_ENV = "LEDGER_MEMORY_LIMIT"
@@ -1063,6 +1064,9 @@ def apply_environment(settings: Settings) -> None:
             CONFIG_ENV: str(settings.config_path),
             DATA_DIR_ENV: str(settings.data_dir),
             WAREHOUSE_ENV: str(settings.warehouse_path),
+            # What dbt keeps of parsing holds for one warehouse path alone.
+            DBT_TARGET_ENV: str(settings.data_dir / "dbt"),
+            "DBT_LOG_PATH": str(settings.data_dir / "dbt"),
             "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(settings.data_dir / "dagster")),
             "DO_NOT_TRACK": "1",
             "DAGSTER_DISABLE_TELEMETRY": "1",
@@ -1104,13 +1108,18 @@ def duckdb_config() -> dict[str, str | bool | int | float | list[str]]:
     }
 
 
+def dbt_target_dir() -> Path:
+    """Where the daily run's dbt writes its artifacts."""
+    return Path(os.environ.get(DBT_TARGET_ENV, DBT_DIR / "target"))
+
+
 def dbt_environment(warehouse: Path, work_dir: Path) -> dict[str, str]:
     """The environment of a dbt command on a warehouse of its own, with its artifacts in `work_dir`."""
     put_own_commands_first()
     return {
         **os.environ,
         WAREHOUSE_ENV: str(warehouse),
-        "DBT_TARGET_PATH": str(work_dir / "target"),
+        DBT_TARGET_ENV: str(work_dir / "target"),
         "DBT_LOG_PATH": str(work_dir / "logs"),
         "DO_NOT_TRACK": "1",
     }

@@ -12,6 +12,7 @@ import pytest
 
 from orchestration.definitions import defs, prepare_dbt
 from orchestration.provider_docs import documents
+from orchestration.settings import dbt_target_dir
 from scrapers.prices.registry import PRICE_SOURCES
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 def manifest() -> dict[str, Any]:
     """dbt's own description of the project, made anew."""
     prepare_dbt()
-    result: dict[str, Any] = json.loads((ROOT / "dbt" / "target" / "manifest.json").read_text())
+    result: dict[str, Any] = json.loads((dbt_target_dir() / "manifest.json").read_text())
     return result
 
 

@@ -12,10 +12,10 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
 from orchestration.drift_scores import score_costs
-from orchestration.settings import DBT_DIR, load_settings
+from orchestration.settings import DBT_DIR, dbt_target_dir, load_settings
 from orchestration.warehouse import Warehouse, is_transform_changed, transform_digest
 
-project = DbtProject(project_dir=DBT_DIR, profiles_dir=DBT_DIR)
+project = DbtProject(project_dir=DBT_DIR, profiles_dir=DBT_DIR, target_path=dbt_target_dir())
 project.prepare_if_dev()
 
 

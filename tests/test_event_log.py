@@ -1,0 +1,32 @@
+"""Fewer waits for the disk, and nothing lost by it."""
+
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import NullPool, create_engine, text
+
+from orchestration.event_log import fewer_syncs
+
+
+def test_the_log_of_sqlite_is_written_back_once_and_not_at_every_close(tmp_path: Path) -> None:
+    """SQLite removes the -wal file when the last connection has written it back."""
+    path, log = tmp_path / "events.db", tmp_path / "events.db-wal"
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    with engine.connect() as con:
+        con.execute(text("pragma journal_mode=wal"))
+        con.execute(text("create table events (n int)"))
+        con.commit()
+    with engine.begin() as con:
+        con.execute(text("insert into events values (0)"))
+    assert not log.exists(), "without fewer_syncs each close writes back"
+    with fewer_syncs():
+        for number in (1, 2, 3):
+            with engine.begin() as con:
+                con.execute(text(f"insert into events values ({number})"))
+                assert con.execute(text("pragma synchronous")).scalar() == 1  # NORMAL
+            assert log.exists()
+    assert not log.exists()
+    with sqlite3.connect(path) as again:
+        assert again.execute("select sum(n) from events").fetchone() == (6,)
+    with engine.connect() as con:
+        assert con.execute(text("pragma synchronous")).scalar() == 2  # FULL, as before
