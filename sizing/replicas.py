@@ -1,7 +1,7 @@
 """How many replicas a load needs so that requests seldom wait: queues, spare capacity, cold starts, whole machines.
 
 The servers of the queue are the slots of the KV cache: a replica with room for B sequences serves B requests at once,
-and the next one waits. A slot's rate falls as the batch grows, so a replica is described at the batch it is planned for.
+and the next one waits. A slot's rate falls as the batch grows, so a replica is described at its planned batch.
 
 Pure arithmetic; times in seconds, rates per second. Formulas: Erlang C (Erlang 1917); waiting in M/G/c and G/G/c by
 Allen-Cunneen with an exponential tail (Kimura 1994 reviews both); square-root staffing (Halfin and Whitt 1981).
@@ -36,7 +36,7 @@ def erlang_b(servers: int, offered_load: float) -> float:
 
 
 def erlang_c(servers: int, offered_load: float) -> float:
-    """Probability that a request has to wait; 1.0 where the queue grows without end (load >= servers), 0.0 for no load."""
+    """Probability that a request has to wait; 1.0 where the queue grows for ever (load >= servers), 0.0 for no load."""
     blocked = erlang_b(servers, offered_load)
     if offered_load == 0:
         return 0.0
@@ -262,9 +262,9 @@ def planned_point(points: Sequence[OperatingPoint], target: Target, *, kv_slots:
     if not kept:
         first = min(fitting, key=lambda point: point.concurrency)
         raise NoCapacityError(
-            f"no batch keeps the target: already {first.concurrency} at once take {first.ttft_seconds * 1000:.0f} ms to "
-            f"the first token and {first.tpot_seconds * 1000:.1f} ms per token; a faster GPU, more GPUs per replica or a "
-            "looser target would do"
+            f"no batch keeps the target: already {first.concurrency} at once take {first.ttft_seconds * 1000:.0f} ms "
+            f"to the first token and {first.tpot_seconds * 1000:.1f} ms per token; a faster GPU, more GPUs per "
+            "replica or a looser target would do"
         )
     return max(kept, key=lambda point: point.concurrency)
 
