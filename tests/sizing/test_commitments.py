@@ -215,7 +215,7 @@ def test_upfront_is_spread_over_the_term() -> None:
 
 
 def test_each_layer_takes_its_own_offer() -> None:
-    """One GPU busy all day, one half of it, one a quarter. An hour costs 100 on demand, 60 committed, or 15 committed and
+    """GPUs busy all day, half of it, a quarter. An hour costs 100 on demand, 60 committed, or 15 committed and
     60 more when used: all day 60 < 75 < 100, half of it 45 < 50 < 60, a quarter 25 < 30 < 60."""
     load = LoadCurve.of([3] * 6 + [2] * 6 + [1] * 12)
     heavy = Offer("heavy", 12, Decimal(60))
