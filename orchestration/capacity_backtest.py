@@ -1,6 +1,6 @@
-"""The choice of commitments on weeks it did not know: any demand of a file, and the demand shapes of recorded traces.
+"""The choice of commitments on weeks it did not know: a demand in a file, and the demand shapes of recorded traces.
 
-The traces are shorter than a week, so weeks are made of them: `demand_shapes` says how. docs/capacity.md has the output.
+The traces are shorter than a week, so weeks are made of them: `demand_shapes` says how. The output: docs/capacity.md.
 """
 
 import csv

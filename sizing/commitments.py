@@ -83,14 +83,14 @@ class Spot:
     Args:
         usd_per_gpu_hour: price of a GPU-hour.
         max_share: of each hour's demand, the most that may run on them (work that can be interrupted), 0 to 1.
-        interruptions_per_gpu_hour: how often one is taken away.
+        interruptions_per_gpu_hour: how often one is taken away. 0.02 is once in two days: an assumption, markets differ.
         recovery_hours: until its work runs elsewhere, work lost included.
     """
 
     usd_per_gpu_hour: Decimal
     max_share: float
-    interruptions_per_gpu_hour: float = 0.05
-    recovery_hours: float = 0.25
+    interruptions_per_gpu_hour: float = 0.02
+    recovery_hours: float = 0.5
 
     def __post_init__(self) -> None:
         _check_price("spot: usd_per_gpu_hour", self.usd_per_gpu_hour)
