@@ -232,6 +232,7 @@ def _rows(pool: Pool, settings: CapacitySection, as_of: date) -> list[tuple[list
             None if peak is None else Decimal(repr(peak)).quantize(Decimal("0.000001")),
             facts["peak_instance_gpus"],
             pool.instance_type,
+            pool.step_gpus,
             facts["held"],
             pool.on_demand_usd,
             actual,

@@ -627,6 +627,7 @@ create table if not exists raw.capacity_plans (
     peak_gpus decimal(18, 6),                  -- most needed in one of them
     peak_instance_gpus integer,                -- the same in whole instances
     instance_type varchar,
+    instance_gpus integer not null,            -- GPUs of one, committed together
     held_gpus integer not null,                -- of commitments already made
     on_demand_usd_per_gpu_hour decimal(18, 8),
     actual_cost_usd decimal(38, 10),           -- what the pool cost in the window

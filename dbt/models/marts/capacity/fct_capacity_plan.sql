@@ -100,6 +100,7 @@ final as (
                 )
         end as cost_rank,
         instance_type,
+        instance_gpus,
         window_start_date,
         window_hours,
         window_gpu_hours as demand_gpu_hours,

@@ -12,6 +12,7 @@ select
     peak_gpus,
     peak_instance_gpus,
     instance_type,
+    instance_gpus,
     held_gpus,
     on_demand_usd_per_gpu_hour,
     actual_cost_usd,
