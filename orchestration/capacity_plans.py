@@ -71,7 +71,10 @@ def needed_gpus(gpu_hours: Floats, active: Floats, unmeasured: Floats, *, target
 
 
 def plan_capacity(con: duckdb.DuckDBPyConnection, settings: CapacitySection) -> PlannedRun:
-    """Plans every pool for the run's day, and replaces that day; one transaction."""
+    """Plans every pool for the run's day, and replaces the plans there were; one transaction.
+
+    Plans of earlier days are not kept: an emptied warehouse could not give them again. `run --date` makes them anew.
+    """
     (as_of,) = con.execute("select as_of_date from raw.ledger_run").fetchall()[0]
     pools = read_pools(con, settings, as_of=as_of)
     plans: list[list[Any]] = []
@@ -83,7 +86,7 @@ def plan_capacity(con: duckdb.DuckDBPyConnection, settings: CapacitySection) -> 
     con.execute("begin")
     try:
         for table, rows in (("capacity_plans", plans), ("capacity_plan_tiers", tiers)):
-            con.execute(f"delete from raw.{table} where plan_date = ?", [as_of])
+            con.execute(f"delete from raw.{table}")
             if rows:
                 con.executemany(f"insert into raw.{table} values ({', '.join('?' * len(rows[0]))})", rows)
         con.execute("commit")

@@ -614,7 +614,7 @@ create table if not exists raw.alert_incidents (
 );
 
 -- What sizing/commitments.py made of the demand of each pool of GPUs (provider, region, GPU model), a row per way of buying.
--- The run's day is replaced; earlier days stay as they were planned. Money is computed in dbt, from these hours and rates.
+-- Of the run's day; replaced whole by each run. Money is computed in dbt, from these hours and rates.
 create table if not exists raw.capacity_plans (
     plan_date date not null,                   -- UTC day with which the demand ends
     provider varchar not null,
