@@ -59,9 +59,8 @@ def main() -> None:
                 f"slices {slices:>2}, world {seed}: {took:5.2f} s, gap {fleet.gap_ratio:.4%}, "
                 f"{fleet.usd_per_hour:,.2f} USD per hour, {1 - fleet.usd_per_hour / alone:.1%} less than one type"
             )
-    print(
-        f"slowest {slowest:.2f} s, limit {LIMIT_SECONDS:g} s: {'holds' if slowest <= LIMIT_SECONDS else 'DOES NOT HOLD'}"
-    )
+    verdict = "holds" if slowest <= LIMIT_SECONDS else "DOES NOT HOLD"
+    print(f"slowest {slowest:.2f} s, limit {LIMIT_SECONDS:g} s: {verdict}")
 
     rng = np.random.default_rng(1)
     gpus = np.round(5_000 * rng.beta(2, 2, 91 * 24))

@@ -83,7 +83,7 @@ class Spot:
     Args:
         usd_per_gpu_hour: price of a GPU-hour.
         max_share: of each hour's demand, the most that may run on them (work that can be interrupted), 0 to 1.
-        interruptions_per_gpu_hour: how often one is taken away. 0.02 is once in two days: an assumption, markets differ.
+        interruptions_per_gpu_hour: how often one is taken away; 0.02 is once in two days, an assumption.
         recovery_hours: until its work runs elsewhere, work lost included.
     """
 
