@@ -612,3 +612,45 @@ create table if not exists raw.alert_incidents (
     delivered_to varchar,
     delivery_problem varchar
 );
+
+-- What sizing/commitments.py made of the demand of each pool of GPUs (provider, region, GPU model), a row per way of buying.
+-- Of the run's day; replaced whole by each run. Money is computed in dbt, from these hours and rates.
+create table if not exists raw.capacity_plans (
+    plan_date date not null,                   -- UTC day with which the demand ends
+    provider varchar not null,
+    region varchar not null,
+    gpu_model varchar not null,
+    purchase_option varchar not null,          -- on_demand | name of an offer | best_mix
+    window_start_date date not null,           -- first day of the demand that is priced
+    window_hours integer not null,             -- known hours of it
+    window_gpu_hours decimal(18, 6),           -- needed in them; null when not known
+    peak_gpus decimal(18, 6),                  -- most needed in one of them
+    peak_instance_gpus integer,                -- the same in whole instances
+    instance_type varchar,
+    instance_gpus integer not null,            -- GPUs of one, committed together
+    held_gpus integer not null,                -- of commitments already made
+    on_demand_usd_per_gpu_hour decimal(18, 8),
+    actual_cost_usd decimal(38, 10),           -- what the pool cost in the window
+    backtest_weeks integer not null,
+    backtest_regret_ratio double,
+    break_even_decline_ratio double,           -- fall of prices a year from which on the shorter term is the cheaper one
+    null_reason varchar,                       -- why there is no plan, or no regret
+    primary key (plan_date, provider, region, gpu_model, purchase_option)
+);
+
+create table if not exists raw.capacity_plan_tiers (
+    plan_date date not null,
+    provider varchar not null,
+    region varchar not null,
+    gpu_model varchar not null,
+    purchase_option varchar not null,
+    tier_position integer not null,            -- 1 lies at the bottom of the demand
+    tier_kind varchar not null,                -- held | committed | spot | on_demand
+    tier varchar not null,                     -- name of the held commitment or offer; spot or on_demand
+    gpus integer,                              -- committed; null on demand and on spot
+    new_gpus integer not null,                 -- of them, to commit to now
+    paid_gpu_hours decimal(18, 6) not null,
+    used_gpu_hours decimal(18, 6) not null,
+    usd_per_gpu_hour decimal(18, 8),           -- null: the held commitment has no known rate
+    primary key (plan_date, provider, region, gpu_model, purchase_option, tier_position)
+);

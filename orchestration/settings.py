@@ -787,6 +787,20 @@ class AlertsSection(_Section):
     expected_changes: tuple[ExpectedChangeSection, ...] = ()
 
 
+Share = Annotated[Decimal, Field(ge=0, lt=1, max_digits=9, decimal_places=8)]
+
+
+class CapacitySection(_Section):
+    """`capacity`: what plans of commitments assume (docs/capacity.md). All of it may be left out."""
+
+    target_utilization: Annotated[Decimal, Field(gt=0, le=1, max_digits=9, decimal_places=8)] = Decimal("0.8")
+    price_decline_per_year: Share = Decimal(0)
+    new_generation_per_year: Share = Decimal(0)
+    new_generation_gain: Share = Decimal(0)
+    spot_interruptions_per_gpu_hour: Annotated[Decimal, Field(ge=0, le=100)] = Decimal("0.02")
+    spot_recovery_hours: Annotated[Decimal, Field(ge=0, le=100)] = Decimal("0.5")
+
+
 class Ledger(_Section):
     """The whole of `ledger.yaml`."""
 
@@ -802,6 +816,7 @@ class Ledger(_Section):
     tenants: tuple[TenantEntry, ...] = ()
     latency_targets: tuple[LatencyTarget, ...] = ()
     alerts: AlertsSection = AlertsSection()
+    capacity: CapacitySection = CapacitySection()
 
     SAME_WITHIN_DEPLOYMENT: ClassVar = (
         "model",

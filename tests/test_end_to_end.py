@@ -272,6 +272,28 @@ def test_prices_of_dead_sources_stay_in_force_and_say_how_old_they_are(world: Wo
     assert found == [(name, "stale", True) for name in ("aws", "azure", "oci", "runpod")]
 
 
+def test_each_pool_has_a_plan_that_names_its_baseline(world: World) -> None:
+    """28 days: both p5 instances are nearly always busy, so the second is reserved as the first is; the price book has
+    one offer for it. Azure has no reserved price in the snapshots."""
+    ((rate,),) = world.published(
+        "select price_usd_per_gpu_hour from fct_gpu_prices where instance_type = 'p5.48xlarge' "
+        "and pricing_model = 'reserved' and valid_to_at is null"
+    )
+    found = {
+        row[0]: row[1:]
+        for row in world.published("""
+            select gpu_model, held_gpus, new_reserved_gpus, cost_usd, baseline_name, null_reason
+            from fct_capacity_plan where is_recommended
+        """)
+    }
+    assert found["H100-SXM-80GB"] == (8, 8, rate * 16 * 672, "autoscaled_on_demand", None)
+    assert found["L40S-48GB"][:2] == (3, 1)
+    assert found["A100-PCIE-80GB"][4] == "no_commitment_offer"
+    output = world.run("plan", "--gpu", "H100").stdout
+    assert "commit    8 of reserved_36m_no_upfront" in output
+    assert "on demand that scales perfectly" in output
+
+
 def test_summary_says_what_matters(world: World) -> None:
     text = world.first_output
     for expected in (

@@ -27,7 +27,8 @@ class RoomTranslator(DagsterDbtTranslator):
         return "seeds" if dbt_resource_props["resource_type"] == "seed" else dbt_resource_props["fqn"][1]
 
 
-AFTER_DRIFT = "tag:after_drift"  # models that read what drift said, and their tests
+# Models that read what drift and capacity said, and their tests.
+AFTER_DRIFT = "tag:after_drift tag:after_capacity"
 
 
 @dbt_assets(
@@ -82,7 +83,7 @@ def raw_cost_drift(context: dg.AssetExecutionContext):
     select=AFTER_DRIFT,
 )
 def dbt_build_after_drift(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """The models that explain drift, and their data tests."""
+    """The models that explain drift and price capacity plans, and their data tests."""
     yield from _build(context, dbt)
 
 

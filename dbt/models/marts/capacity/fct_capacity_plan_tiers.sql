@@ -1,0 +1,18 @@
+{{ config(tags=["after_capacity"]) }}
+
+select
+    plan_date,
+    provider,
+    region,
+    gpu_model,
+    purchase_option,
+    tier_position,
+    tier_kind,
+    tier,
+    gpus,
+    new_gpus,
+    paid_gpu_hours,
+    used_gpu_hours,
+    usd_per_gpu_hour,
+    cost_usd
+from {{ ref("int_capacity_tiers__priced") }}

@@ -1,0 +1,202 @@
+"""`inference-ledger plan` and `backtest-capacity`: how much to reserve, and how well that choice does."""
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestration.settings import PROJECT_ROOT, load_settings
+
+capacity_app = typer.Typer()
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+TokensOption = Annotated[
+    float | None,
+    typer.Option("--tokens-per-second-per-gpu", help="Throughput that turns a demand in tokens into GPUs."),
+]
+
+
+@capacity_app.command("plan")
+def plan(
+    pool: Annotated[
+        str | None, typer.Option("--pool", help="Pools whose provider/region/GPU contains this.  [default: all]")
+    ] = None,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="Pools whose GPU contains this, such as H100.")] = None,
+    demand: Annotated[
+        Path | None,
+        typer.Option(
+            "--demand",
+            exists=True,
+            dir_okay=False,
+            help="CSV with an hourly demand (ts, gpus or tokens) to plan instead.",
+        ),
+    ] = None,
+    on_demand_usd: Annotated[
+        str | None,
+        typer.Option("--on-demand-usd", help="With --demand: USD per GPU-hour.  [default: the price book's, by --gpu]"),
+    ] = None,
+    committed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--committed",
+            metavar="MONTHS=USD[+UPFRONT]",
+            help="With --demand: a commitment; may be given several times.",
+        ),
+    ] = None,
+    step_gpus: Annotated[
+        int, typer.Option("--step-gpus", help="With --demand: GPUs that are committed together.", min=1)
+    ] = 1,
+    tokens_per_second_per_gpu: TokensOption = None,
+    fleet: Annotated[
+        Path | None,
+        typer.Option(
+            "--fleet",
+            exists=True,
+            dir_okay=False,
+            help="CSV with bucket, requests_per_second, gpu, max_requests_per_second, usd_per_hour (and stock): the "
+            "cheapest mix of GPU types for it.",
+        ),
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Write the load duration curve of the first plan here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
+    config: Annotated[Path | None, typer.Option("--config", help="The ledger to read.", show_default=False)] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where everything is written.", show_default=False)
+    ] = None,
+) -> None:
+    """How many GPUs to commit to, and what that saves against which baseline; or the cheapest mix of GPU types."""
+    from orchestration.capacity_report import (
+        Report,
+        as_data,
+        demand_report,
+        draw_svg,
+        fleet_data,
+        fleet_lines,
+        parse_offer,
+        plan_fleet,
+        price_book_market,
+        published_reports,
+        report_lines,
+    )
+    from orchestration.publication import open_published
+    from sizing.commitments import Market
+
+    reports: list[Report] = []
+    try:
+        if fleet is not None:
+            found, alone = plan_fleet(fleet)
+            if as_json:
+                out.file.write(json.dumps(fleet_data(found, alone), indent=2) + "\n")
+            else:
+                _print(fleet_lines(found, alone))
+            return
+        if demand is None:
+            if on_demand_usd is not None or committed:
+                _fail("--on-demand-usd and --committed go with --demand; without it the price book is used")
+            settings = load_settings(config, data_dir)
+            target = float(settings.ledger.capacity.target_utilization)
+            with open_published(settings) as con:
+                reports = published_reports(con, pool=pool, gpu=gpu, target_utilization=target)
+            if not reports:
+                words = " and ".join(word for word in (pool, gpu) if word)
+                _fail(f"no pool of GPUs fits {words}" if words else "no fleet is in the ledger: nothing to plan")
+        else:
+            from orchestration.capacity_demand import read_demand
+
+            series = read_demand(demand, tokens_per_second_per_gpu=tokens_per_second_per_gpu)
+            if on_demand_usd is not None:
+                offers = [parse_offer(text) for text in committed or []]
+                market, source = Market(_usd("--on-demand-usd", on_demand_usd), offers, step_gpus=step_gpus), ""
+            elif pool or gpu:
+                with open_published(load_settings(config, data_dir)) as con:
+                    source, market = price_book_market(con, pool=pool, gpu=gpu, step_gpus=step_gpus)
+            else:
+                _fail("say what a GPU-hour costs: --on-demand-usd 4 --committed 12=2.40, or --gpu for the price book's")
+            reports = [
+                demand_report(
+                    f"{one.name} at the prices of {source}" if source else one.name,
+                    one.gpus,
+                    market,
+                    unit=one.unit,
+                    missing_hours=one.missing_hours,
+                )
+                for one in series
+            ]
+    except (ValueError, FileNotFoundError) as error:
+        _fail(str(error))
+    if svg is not None:
+        svg.write_text(draw_svg(reports[0]), encoding="utf-8")
+    if as_json:
+        out.file.write(json.dumps([as_data(report) for report in reports], indent=2) + "\n")
+        return
+    for number, report in enumerate(reports):
+        _print(["", *report_lines(report)] if number else report_lines(report))
+
+
+@capacity_app.command("backtest-capacity")
+def backtest_capacity(
+    demand: Annotated[
+        Path | None,
+        typer.Argument(
+            exists=True, dir_okay=False, help="CSV: ts, gpus or tokens per hour, and series where there are several."
+        ),
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option("--samples", help="Folder with the recorded traces.  [default: the shared samples, if there]"),
+    ] = None,
+    on_demand_usd: Annotated[str, typer.Option("--on-demand-usd", help="USD per GPU-hour on demand.")] = "4",
+    committed_usd: Annotated[
+        list[str] | None,
+        typer.Option("--committed-usd", help="USD per GPU-hour committed; each is tried.  [default: 1.6 and 2.4]"),
+    ] = None,
+    tokens_per_second_per_gpu: TokensOption = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the weeks made from the traces.")] = 1,
+) -> None:
+    """Choose commitments for weeks that are held out, and compare with the best that could have been chosen."""
+    from orchestration.capacity_backtest import COMMITTED_USD, demand_shapes, report
+    from orchestration.capacity_demand import read_demand
+
+    shared = PROJECT_ROOT.parent / "shared" / "samples"
+    if samples is None and demand is None and shared.is_dir():
+        samples = shared
+    if demand is None and samples is None:
+        _fail("give a CSV file with an hourly demand, or --samples with the folder of the traces")
+    try:
+        demands = {} if samples is None else demand_shapes(samples, seed=seed)
+        if demand is not None:
+            demands[demand.name] = read_demand(demand, tokens_per_second_per_gpu=tokens_per_second_per_gpu)
+        rates = [_usd("--committed-usd", text) for text in committed_usd or []] or list(COMMITTED_USD)
+        for line in report(demands, committed_usd=rates, on_demand_usd=_usd("--on-demand-usd", on_demand_usd)):
+            out.print(line, markup=False)
+    except (ValueError, FileNotFoundError) as error:
+        _fail(str(error))
+
+
+def _usd(option: str, text: str) -> Decimal:
+    if not re.fullmatch(r"\d+(\.\d+)?", text):
+        raise ValueError(f"{option} {text!r}: write USD per GPU-hour, such as 2.40")
+    try:
+        price = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{option} {text!r}: write USD per GPU-hour, such as 2.40") from None
+    if not price:
+        raise ValueError(f"{option} {text!r}: a price is above 0")
+    return price
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        out.print(line, markup=False)
+
+
+def _fail(message: str) -> None:
+    err.print(message, markup=False, style="red")
+    raise typer.Exit(2)
