@@ -7,13 +7,11 @@ by itself (defs/transform).
 
 import contextlib
 import functools
-import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestration.settings import DBT_DIR, WAREHOUSE_ENV
+from orchestration.settings import DBT_DIR, warehouse_environment
 
 FILE_NAME = "warehouse.duckdb"  # dbt writes the name of the database, which is the file's, into what it parses
 
@@ -51,7 +49,7 @@ def run_dbt(*arguments: str, warehouse: Path, folder: Path) -> str:
     # A run leaves its traces in the manifest, so each gets a copy.
     manifest = Manifest.from_msgpack(_parsed_project())
     try:
-        with _as_dbt_wants_it(warehouse):
+        with contextlib.chdir(DBT_DIR), warehouse_environment(warehouse):  # dbt changes the working folder
             result = dbtRunner(manifest=manifest, callbacks=[listen]).invoke([*arguments, *_options(folder)])
     finally:
         DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
@@ -65,7 +63,7 @@ def _parsed_project() -> bytes:
     """The project's manifest as dbt packs it."""
     from dbt.cli.main import dbtRunner
 
-    with tempfile.TemporaryDirectory() as name, _as_dbt_wants_it(Path(FILE_NAME)):
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(DBT_DIR), warehouse_environment(Path(FILE_NAME)):
         result = dbtRunner().invoke(["parse", *_options(Path(name))])
         if not result.success:
             raise DbtError(f"the dbt project cannot be parsed: {result.exception}")
@@ -77,19 +75,3 @@ def _options(folder: Path) -> list[str]:
     places = {"--project-dir": DBT_DIR, "--profiles-dir": DBT_DIR, "--target-path": folder, "--log-path": folder}
     paths = [str(part) for place in places.items() for part in place]
     return [*paths, "--log-level", "none", "--log-level-file", "none"]
-
-
-@contextlib.contextmanager
-def _as_dbt_wants_it(warehouse: Path) -> Iterator[None]:
-    """The warehouse in the environment, as dbt/profiles.yml reads it; dbt also changes the working folder."""
-    before = os.environ.get(WAREHOUSE_ENV)
-    os.environ[WAREHOUSE_ENV] = str(warehouse)
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    with contextlib.chdir(DBT_DIR):
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[WAREHOUSE_ENV]
-            else:
-                os.environ[WAREHOUSE_ENV] = before

@@ -4,12 +4,13 @@ The only module that reads environment variables. A mistake in the file raises `
 file, the line, the path of the field (`fleet[1].pricing.commitment`) and the remedy; all mistakes are listed at once.
 """
 
+import contextlib
 import difflib
 import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -1121,6 +1122,20 @@ def duckdb_config() -> dict[str, str | bool | int | float | list[str]]:
         **({} if threads is None else {"threads": int(threads)}),
         **({} if folder is None else {"temp_directory": folder}),
     }
+
+
+@contextlib.contextmanager
+def warehouse_environment(warehouse: Path) -> Iterator[None]:
+    """Names `warehouse` to a dbt that runs in this process, where dbt/profiles.yml looks for it."""
+    before = os.environ.get(WAREHOUSE_ENV)
+    os.environ.update({WAREHOUSE_ENV: str(warehouse), "DO_NOT_TRACK": "1"})
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[WAREHOUSE_ENV]
+        else:
+            os.environ[WAREHOUSE_ENV] = before
 
 
 def dbt_target_dir() -> Path:
