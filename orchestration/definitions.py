@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from scrapers.prices.registry import PRICE_SOURCES
 
 # Each dbt run under Dagster leaves a folder with its manifest; this many are kept for looking into.
 KEPT_DBT_RUNS = 5
+REASON_LENGTH = 600  # characters of why a step failed: some ten lines in a terminal, and what a chat message takes
 
 PUBLISHED = dg.AssetKey(["published", "inference_ledger"])
 
@@ -211,5 +213,5 @@ def _reason(event: dg.DagsterEvent) -> str:
     _, found, dbt_errors = message.partition("Errors parsed from dbt logs:")
     if found:
         plain = re.sub(r"\x1b?\[\d+m", "", dbt_errors)
-        message = "dbt: " + " ".join(line.strip() for line in plain.splitlines() if line.strip())
-    return message
+        message = "dbt: " + plain
+    return textwrap.shorten(message, REASON_LENGTH, placeholder=" … (the log has the rest)")

@@ -17,6 +17,8 @@ from fnmatch import fnmatchcase
 
 COOL_DOWN = timedelta(days=1)
 NORMAL_DAYS_TO_RESOLVE = 3
+# What stopped a run is over with the first run that it does not stop; what is found in the data may flicker.
+SCOPES_RESOLVED_AT_ONCE = frozenset({"run"})
 GROWTH_TO_TELL_AGAIN = Decimal("1.5")
 # A parent that is absent for one day still holds its children back: feeds that flicker would have them told one by one.
 DAYS_A_PARENT_MAY_BE_ABSENT = 1
@@ -385,6 +387,10 @@ def _seen(
 
 
 def _missed(incident: Incident, day: date, latest: date, now: datetime) -> Incident:
+    if incident.is_open and incident.scope in SCOPES_RESOLVED_AT_ONCE:
+        return replace(
+            incident, state=State.RESOLVED, normal_days=1, checked_date=day, resolved_at=now, parent="", children=()
+        )
     if day <= incident.checked_date <= latest:
         return incident  # this day was looked at before
     incident = replace(incident, normal_days=incident.normal_days + 1, checked_date=day)

@@ -76,6 +76,24 @@ def test_the_fingerprint_is_the_digest_of_its_parts_and_of_nothing_else() -> Non
     assert replace(one, subject="aws|spot", segment="").fingerprint != replace(one, subject="aws").fingerprint
 
 
+def test_what_stopped_a_run_is_over_with_the_next_good_run() -> None:
+    """Also on the same day, and told again when it comes back."""
+    found = [finding("dbt_build")]
+    states, known = [], NOTHING
+    for findings, hours in ((found, 0), ([], 1), ([], 2), (found, 30)):
+        result = evaluate(
+            known, findings, scope="run", day=DAY, now=morning(DAY) + timedelta(hours=hours), policy=POLICY
+        )
+        states.append((only(result).state, [notice.reason for notice in result.notices]))
+        known = result.incidents
+    assert states == [
+        (State.OPEN, ["new"]),
+        (State.RESOLVED, []),
+        (State.RESOLVED, []),
+        (State.REOPENED, ["reopened"]),
+    ]
+
+
 def test_a_finding_is_told_once_however_long_it_lasts() -> None:
     assert reasons(days(*[[finding()]] * 10)) == [["new"], *[[]] * 9]
 

@@ -87,17 +87,11 @@ class CostWarehouse:
         """Runs dbt and returns what it said; raises DbtError with it when dbt fails."""
         return run_dbt(*arguments, warehouse=self.path, folder=self.target_dir)
 
-    def build(self) -> str:
-        """Builds the cost models with their data tests, which include the identities."""
-        return self.dbt(
-            "build",
-            "--select",
-            *SELECTED,
-            "--indirect-selection",
-            "cautious",
-            "--exclude-resource-type",
-            "unit_test",
-        )
+    def build(self, *, with_tests: bool = True) -> str:
+        """Builds the cost models, with their data tests, which include the identities."""
+        left_out = ("unit_test",) if with_tests else ("unit_test", "test")
+        selected = ("--select", *SELECTED, "--indirect-selection", "cautious")
+        return self.dbt("build", *selected, "--exclude-resource-type", *left_out)
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """The rows of a query as dictionaries, instants in UTC, decimals exact."""

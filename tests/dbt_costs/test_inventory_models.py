@@ -180,7 +180,7 @@ def append(warehouse: CostWarehouse, table: str, rows: list[Row]) -> None:
     warehouse.replace(table, rows, where="false")
 
 
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_intervals_are_the_oracles_in_any_order_of_loading(
     seed: int, target_dir: Path, tmp_path_factory: pytest.TempPathFactory

@@ -196,7 +196,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> RawRoom:
         ],
     )
     room.run_facts(started_at=day(19, 3), as_of=18, window_start=1)
-    room.dbt("build", "--select", PRICE_MODELS, "--indirect-selection", "cautious")
+    room.dbt(
+        "build", "--select", PRICE_MODELS, "--indirect-selection", "cautious", "--exclude-resource-type", "unit_test"
+    )
     return room
 
 
