@@ -382,7 +382,7 @@ def test_the_validator_of_focus_finds_what_is_broken(focus_file: Path) -> None:
         f"copy (select * replace (null::varchar as BillingCurrency, 'Cheap' as PricingCategory) from '{focus_file}') "
         f"to '{broken_file}' (format parquet)"
     )
-    assert {"BillingCurrency-C-004-M", "ListCost-C-009-C"} <= focus_validator.findings(broken_file)[1]
+    assert {"BillingCurrency-C-004-M", "PricingCategory-C-006-C"} <= focus_validator.findings(broken_file)[1]
 
 
 def test_focus_rows_and_tenants_sum_to_the_fleet(world: World) -> None:

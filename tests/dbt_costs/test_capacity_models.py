@@ -79,7 +79,7 @@ HELD = [
 def built(tmp_path_factory: pytest.TempPathFactory) -> CostWarehouse:
     """One build, the plan, and the build of what reads it; all data tests pass."""
     folder = tmp_path_factory.mktemp("capacity")
-    warehouse = CostWarehouse(folder / "w.duckdb", folder / "target")
+    warehouse = CostWarehouse(folder / "warehouse.duckdb", folder / "target")
     warehouse.create()
     warehouse.replace("raw.ledger_deployments", deployments())
     warehouse.replace("raw.ledger_commitments", HELD)
