@@ -8,7 +8,7 @@ torch meta device, see tests/sizing/test_model_config.py). An architecture that 
 import fnmatch
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -678,27 +678,30 @@ class _Builder:
         return stated
 
 
-def is_left_unquantised(weight: Weight, layer: int | None, patterns: Iterator[str] | list[str]) -> bool:
-    """Whether a checkpoint's list of exceptions names this weight.
+class Exceptions:
+    """A checkpoint's list of modules that quantisation left alone.
 
     Args:
-        weight: whose name is compared.
-        layer: the number of the layer; None for a weight outside the layers.
         patterns: as written in `modules_to_not_convert`, `ignore` or `exclude_modules`: names of modules, whole or in
             part, with `*`, or regular expressions after `re:`.
     """
-    name = weight.name if layer is None else weight.name.format(layer)
-    return any(matches(name) for matches in map(_matcher, patterns))
 
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._plain: set[str] = set()
+        self._expressions: list[re.Pattern[str]] = []
+        for pattern in patterns:
+            if pattern.startswith("re:"):
+                self._expressions.append(re.compile(pattern[3:]))
+            elif "*" in pattern:
+                self._expressions.append(re.compile(".*" + fnmatch.translate(f"{_plain(pattern).lstrip('*')}*")))
+            else:
+                self._plain.add(_plain(pattern))
 
-def _matcher(pattern: str) -> Callable[[str], bool]:
-    if pattern.startswith("re:"):
-        expression = re.compile(pattern[3:])
-        return lambda name: expression.match(name) is not None
-    wanted = _plain(pattern)
-    if "*" in wanted:
-        return lambda name: fnmatch.fnmatchcase(name, f"*{wanted.lstrip('*')}*")
-    return lambda name: f".{wanted}." in f".{name}."
+    def __contains__(self, name: str) -> bool:
+        """Whether the module of that name, or one that holds it, is on the list."""
+        words = name.split(".")
+        runs = (".".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1))
+        return any(run in self._plain for run in runs) or any(e.match(name) for e in self._expressions)
 
 
 def _plain(name: str) -> str:

@@ -8,10 +8,11 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sizing.errors import SizingError
-from sizing.model_config import QUANTISED_PARTS, Model, Part, Weight, is_left_unquantised
+from sizing.model_config import QUANTISED_PARTS, Exceptions, Model, Part, Weight
 
 BYTES_PER_16_BIT = 2
 
@@ -134,7 +135,16 @@ class Scheme:
         packed = self.precision.matrix_bytes(shape)
         if not self.exceptions:
             return [packed] * len(layers)
-        return [plain if is_left_unquantised(weight, layer, list(self.exceptions)) else packed for layer in layers]
+        left_alone = _exceptions_of(self.exceptions)
+        return [
+            plain if (weight.name if layer is None else weight.name.format(layer)) in left_alone else packed
+            for layer in layers
+        ]
+
+
+@lru_cache(maxsize=32)
+def _exceptions_of(patterns: tuple[str, ...]) -> Exceptions:
+    return Exceptions(patterns)
 
 
 def scheme_for(model: Model, precision: str | None = None) -> Scheme:
