@@ -396,7 +396,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Wall:
-    """Requests at once: `worst` if all are at their longest, `average` over their lives, `engine` by its setting."""
+    """Requests at once before the cache is full.
+
+    `worst` if all are at their longest and windows save nothing, `average` over their lives with true windows, `engine`
+    by its setting.
+    """
 
     worst: int
     average: int
@@ -415,16 +419,16 @@ def concurrency_wall(memory: Memory, input_tokens: float, output_tokens: float) 
     pool = memory.pool_gib * GIB * memory.parallel.data
     tensor = memory.parallel.tensor
 
-    def holds(tokens: float) -> int:
+    def holds(tokens: float, *, with_windows: bool) -> int:
         size = kv_bytes_per_sequence(
             memory.model, tokens, memory.kv_precision, tensor=tensor, block_tokens=BLOCK_TOKENS
         )
         # The stage with the most cache per token fills first; stages share the layers evenly.
-        return int(pool / (size.low / memory.parallel.pipeline))
+        return int(pool / ((size.low if with_windows else size.high) / memory.parallel.pipeline))
 
     return Wall(
-        worst=holds(input_tokens + output_tokens),
-        average=holds(input_tokens + output_tokens / 2),
+        worst=holds(input_tokens + output_tokens, with_windows=False),
+        average=holds(input_tokens + output_tokens / 2, with_windows=True),
         engine=memory.settings.sequences(memory.gpu) * memory.parallel.data,
     )
 
@@ -450,7 +454,7 @@ def size_memory(
         SizingError: the model cannot be cut so, the context is longer than the model allows, or it has no stated limit.
     """
     scheme = scheme_for(model, precision)
-    context = _context(model, max_context_tokens)
+    context = context_of(model, max_context_tokens)
     kv = kv_precision or default_kv_precision(model)
     stages = weight_bytes_per_gpu(model, scheme, parallel)
     total = gpu.usable_gib if total_gib is None else total_gib
@@ -487,7 +491,12 @@ def size_memory(
     )
 
 
-def _context(model: Model, asked: int | None) -> int:
+def context_of(model: Model, asked: int | None) -> int:
+    """The longest sequence to plan for: what is asked, else what the model allows.
+
+    Raises:
+        SizingError: more than the model allows, or nothing is asked and its limit is not known.
+    """
     limit = model.max_context_tokens
     if asked is None:
         if limit is None:

@@ -330,6 +330,7 @@ class Curve:
     tpot_ms: Floats
     requests_per_second: Floats
     bound_tpot_ms: Floats
+    prefill_share: Floats
     gpus: int
     workload: Workload
 
@@ -351,6 +352,7 @@ class Curve:
             output_tokens_per_second_per_gpu=rate * self.workload.output_tokens / self.gpus,
             input_tokens_per_second_per_gpu=rate * self.workload.input_tokens / self.gpus,
             bound_tpot_ms=float(self.bound_tpot_ms[index]),
+            prefill_share_ratio=float(self.prefill_share[index]),
             tpot_band=bands["tpot"],
             ttft_band=bands["ttft"],
         )
@@ -358,7 +360,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """One operating point of one engine. `bound_tpot_ms` is the pure roofline, which no engine beats."""
+    """One operating point of one engine.
+
+    `bound_tpot_ms` is the pure roofline, which no engine beats. `prefill_share_ratio` is the share of the engine's time
+    that goes to prompts, by which a bill is split between input and output tokens.
+    """
 
     method: Method
     concurrency: float
@@ -368,6 +374,7 @@ class Estimate:
     output_tokens_per_second_per_gpu: float
     input_tokens_per_second_per_gpu: float
     bound_tpot_ms: float
+    prefill_share_ratio: float
     tpot_band: Band
     ttft_band: Band
 
@@ -405,6 +412,8 @@ class Roofline:
         queue = np.maximum(concurrency / step.in_flight - 1, 0) * workload.output_tokens * tpot
         ttft = own * self.factors.ttft + queue
         seconds = ttft + (workload.output_tokens - 1) * tpot
+        reading = self.factors.prefill * step.own_prefill
+        writing = workload.output_tokens * np.maximum(tpot - self.factors.prefill * step.prefill, step.bound)
         return Curve(
             method=self.method,
             concurrency=concurrency,
@@ -412,6 +421,7 @@ class Roofline:
             tpot_ms=tpot * 1e3,
             requests_per_second=concurrency / seconds,  # Little's law
             bound_tpot_ms=step.bound * 1e3,
+            prefill_share=reading / (reading + writing / step.in_flight),
             gpus=deployment.parallel.gpus,
             workload=workload,
         )

@@ -1,6 +1,7 @@
 """Latency and throughput: by hand on simple cases, bounds on all, order and size against measurements of others."""
 
 import csv
+import importlib.util
 import math
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from benchmarks.sizing_accuracy import CALIBRATED_BAR, LEAST_POINTS, Terms, folds, held_out, read_points
 from orchestration.seeds import seed_rows
 from orchestration.sizing_inputs import read_model
+from sizing.aiconfigurator import AIConfigurator
 from sizing.calibration import Point, calibrate
 from sizing.errors import SizingError
 from sizing.gpus import gpu_from_row
@@ -278,3 +280,24 @@ def test_constants_are_those_of_the_fit(samples: Path) -> None:
         EFFICIENCY.sequence_seconds,
     ]  # fmt: skip
     assert found == pytest.approx(kept, rel=0.02)
+
+
+# --- aiconfigurator --------------------------------------------------------------------------------------------------
+
+
+def test_aiconfigurator_without_the_package_says_so() -> None:
+    if importlib.util.find_spec("aiconfigurator") is not None:
+        pytest.skip("aiconfigurator is installed here: what is said without it cannot be seen")
+    with pytest.raises(SizingError, match=r"not installed: pip install 'inference-ledger\[aiconfigurator\]'"):
+        estimate(deployed(), Workload(100, 10), 1, AIConfigurator("meta-llama/Meta-Llama-3.1-8B"))
+
+
+def test_aiconfigurator_answers() -> None:
+    pytest.importorskip("aiconfigurator", reason="the extra aiconfigurator is not installed")
+    d = deployed(read_model(CONFIG_FILES / "Qwen--Qwen3-32B.json"), tensor=2)
+    found = AIConfigurator("Qwen/Qwen3-32B").curve(d, Workload(1024, 512), np.array([4.0, 16.0, 64.0]))
+    assert found.method == "aiconfigurator"
+    # Measured on vLLM 0.12 (silicon_sample.csv): 17.9 ms at 16.
+    assert found.tpot_ms[1] == pytest.approx(17.9, rel=0.3)
+    with pytest.raises(SizingError, match="no tables of T4-16GB"):
+        estimate(deployed(L8, "T4-16GB", "awq"), Workload(100, 10), 1, AIConfigurator("Qwen/Qwen3-32B"))
