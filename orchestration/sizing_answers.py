@@ -161,7 +161,7 @@ def answer(settings: Settings | None, question: Question) -> Answer:
     """Evaluates every combination asked for and lays the prices in force beside what is possible."""
     from sizing.choices import Setup, evaluate
 
-    offers, served, note = _published(settings)
+    offers, served, note = published(settings)
     estimators = _estimators(question, served)
     choices = [
         choice
@@ -204,7 +204,7 @@ def _at_concurrency(
     return estimate(Deployment(shown.memory), question.demand.workload, question.concurrency, estimator)
 
 
-def _published(settings: Settings | None) -> tuple[list[Offer], list[Any], str | None]:
+def published(settings: Settings | None) -> tuple[list[Offer], list[Any], str | None]:
     """Prices in force and own telemetry, from the published file; else why there are none."""
     if settings is None:
         return [], [], "no ledger.yaml here: no prices, physics only (give one with --config)"

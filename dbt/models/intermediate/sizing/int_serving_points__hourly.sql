@@ -1,5 +1,5 @@
 -- Latency and load as the engines measured them. Times are those of requests that finished in the hour,
--- tokens those that were generated in it: in an hour with few requests the two differ, so readers ask for many.
+-- tokens those generated in it: in an hour with few requests the two differ, so readers ask for many.
 with usage as (
 
     select * from {{ ref("int_engine_usage__hourly") }}
