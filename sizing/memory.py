@@ -103,7 +103,7 @@ def _share(weight: Weight, model: Model, parallel: Parallel) -> float:
     if weight.shard == "tensor":
         return 1 / parallel.tensor
     if weight.shard == "kv":  # fewer KV heads than GPUs: they are repeated
-        return 1 / min(parallel.tensor, model.kv_heads)
+        return 1 / min(parallel.tensor, weight.kv_heads or model.kv_heads)
     if weight.shard == "expert":
         if parallel.is_expert:
             return math.ceil(weight.copies / (parallel.tensor * parallel.data)) / weight.copies

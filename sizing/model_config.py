@@ -38,6 +38,7 @@ class Weight:
     shard: Shard
     layers: tuple[int, ...] = ()
     copies: int = 1
+    kv_heads: int = 0  # of a weight cut by KV heads
 
     @property
     def size(self) -> int:
@@ -191,8 +192,9 @@ class _Family:
     norms_per_layer: int = 2
     is_gated_attention: bool = False  # the query projection is doubled by an output gate
     has_sinks: bool = False
+    has_global_heads: bool = False  # layers that see all have heads of their own size and number (Gemma 4)
     is_tied: bool = False
-    experts: Literal["", "all", "after_first_k", "qwen", "interleaved"] = ""
+    experts: Literal["", "all", "after_first_k", "qwen", "interleaved", "beside"] = ""
     expert_size: tuple[str, ...] = ("moe_intermediate_size",)
     router_bias: bool = False
     expert_bias: bool = False
@@ -249,6 +251,15 @@ _FAMILIES: dict[str, _Family] = {
     "gemma": _Family(is_tied=True),
     "gemma2": _Family(norms_per_layer=4, is_tied=True, window="even"),
     "gemma3_text": _GEMMA3,
+    "gemma4_text": _Family(
+        norms_per_layer=4,
+        qk_norm="head",
+        is_tied=True,
+        has_global_heads=True,
+        window="pattern",
+        window_pattern=6,
+        experts="beside",
+    ),
     "phi3": _Family(qkv_bias=False, o_bias=False, window="all", mha_by_default=True),
     "granite": _Family(mlp_bias=True, mha_by_default=True),
     "smollm3": _Family(mlp_bias=True, is_tied=True, window="use_sliding_window"),
@@ -276,7 +287,13 @@ _FAMILIES: dict[str, _Family] = {
     "glm_moe_dsa": _DEEPSEEK_SPARSE,
 }
 # Multimodal wrappers whose language part stands in the file's top level or names no type of its own.
-_LANGUAGE_PARTS = {"gemma3": "gemma3_text", "qwen2_vl": "qwen2", "qwen2_5_vl": "qwen2", "mistral3": "mistral"}
+_LANGUAGE_PARTS = {
+    "gemma3": "gemma3_text",
+    "gemma4": "gemma4_text",
+    "qwen2_vl": "qwen2",
+    "qwen2_5_vl": "qwen2",
+    "mistral3": "mistral",
+}
 SUPPORTED_FAMILIES = tuple(sorted({*_FAMILIES, *_LANGUAGE_PARTS}))
 
 _DTYPES = ("bfloat16", "float16", "float32", "auto")
@@ -355,17 +372,20 @@ class _Builder:
         attention_layers, linear_layers = self._layers_by_attention()
         if linear_layers:
             self._linear_attention(linear_layers)
-        head_dim, elements, kv_heads = (
-            self._latent_attention() if self.spec.is_latent else self._attention(attention_layers)
-        )
+        if self.spec.has_global_heads:
+            head_dim, kv_heads, caches = self._two_attentions()
+        else:
+            head_dim, elements, kv_heads = (
+                self._latent_attention() if self.spec.is_latent else self._attention(attention_layers)
+            )
+            caches = [
+                Cache(layers=count, elements_per_token=elements, heads=kv_heads, window_tokens=window)
+                for window, count in self._windows(attention_layers)
+            ]
         self._mlps()
         for number in range(self.spec.norms_per_layer):
             self._add(f"layers.{{}}.norm{number}", "norm", (self.hidden,), "whole", self.all_layers)
         self._add("norm", "norm", (self.hidden,), "whole", ())
-        caches = [
-            Cache(layers=count, elements_per_token=elements, heads=kv_heads, window_tokens=window)
-            for window, count in self._windows(attention_layers)
-        ]
         if self.spec.has_indexer:
             # Index keys of DeepSeek sparse attention: FP8 with one FP32 scale per 128 (vLLM's indexer cache).
             keys = self.fields.integer("index_head_dim") + 4
@@ -441,9 +461,47 @@ class _Builder:
             )
         return stated or self.hidden // self.heads
 
-    def _attention(self, layers: tuple[int, ...]) -> tuple[int, int, int]:
+    def _two_attentions(self) -> tuple[int, int, list[Cache]]:
+        """Adds Gemma 4's: sliding layers, and layers that see all with heads of their own whose values are the keys."""
+        fields = self.fields
+        for name, what in (
+            ("num_kv_shared_layers", "layers that reuse the cache of others"),
+            ("hidden_size_per_layer_input", "embeddings of each layer"),
+        ):
+            if fields.optional(name, least=0):
+                raise SizingError(f"config.json: {name} is {fields.get(name)}: {what} are not known here")
+        kinds = self._layer_types()
+        if kinds is None:
+            raise SizingError("config.json: layer_types is missing; it says which layers see all")
+        window = fields.integer("sliding_window")
+        sliding = tuple(i for i in self.all_layers if kinds[i] == "sliding_attention")
+        whole = tuple(i for i in self.all_layers if i not in set(sliding))
+        dim, elements, heads = self._attention(sliding)
+        wide, wide_heads = fields.integer("global_head_dim"), self.kv_heads
+        if fields.flag("attention_k_eq_v", False):
+            wide_heads = fields.integer("num_global_key_value_heads")
+        _, wide_elements, _ = self._attention(
+            whole, dim=wide, kv_heads=wide_heads, has_values=not fields.flag("attention_k_eq_v", False)
+        )
+        return (
+            dim,
+            heads,
+            [
+                Cache(len(sliding), elements, heads, window_tokens=window),
+                Cache(len(whole), wide_elements, wide_heads),
+            ],
+        )
+
+    def _attention(
+        self,
+        layers: tuple[int, ...],
+        *,
+        dim: int | None = None,
+        kv_heads: int | None = None,
+        has_values: bool = True,
+    ) -> tuple[int, int, int]:
         """Adds grouped-query attention; returns head size, cached numbers per token and layer, KV heads."""
-        dim, heads, kv_heads = self._head_dim(), self.heads, self.kv_heads
+        dim, heads, kv_heads = dim or self._head_dim(), self.heads, kv_heads or self.kv_heads
         # Qwen2-MoE names the bias of its projections qkv_bias; true unless it says otherwise.
         bias = self._flag(self.spec.qkv_bias, default=self.spec.has_sinks or self.fields.family in {"glm4", "seed_oss"})
         bias = self.fields.flag("qkv_bias", bias)
@@ -451,8 +509,14 @@ class _Builder:
         query = heads * dim * (2 if self.spec.is_gated_attention else 1)
         prefix = "layers.{}.self_attn."
         self._linear(f"{prefix}q_proj", "attention", query, self.hidden, "tensor", layers, bias=bias)
-        self._linear(f"{prefix}k_proj", "attention", kv_heads * dim, self.hidden, "kv", layers, bias=bias)
-        self._linear(f"{prefix}v_proj", "attention", kv_heads * dim, self.hidden, "kv", layers, bias=bias)
+        for name in ("k_proj", "v_proj") if has_values else ("k_proj",):
+            self.weights.append(
+                Weight(f"model.{prefix}{name}", "attention", (kv_heads * dim, self.hidden), "kv", layers, 1, kv_heads)
+            )
+            if bias:
+                self.weights.append(
+                    Weight(f"model.{prefix}{name}.bias", "bias", (kv_heads * dim,), "kv", layers, 1, kv_heads)
+                )
         self._linear(f"{prefix}o_proj", "attention", self.hidden, heads * dim, "tensor", layers, bias=o_bias)
         norm = self.spec.qk_norm
         if norm == "use_qk_norm":
@@ -580,8 +644,9 @@ class _Builder:
             (fields.optional("num_experts", "num_local_experts", "n_routed_experts") or 0) if spec.experts else 0
         )
         expert_layers = self._expert_layers() if self.experts else ()
-        dense_layers = tuple(i for i in self.all_layers if i not in set(expert_layers))
-        if spec.experts and not self.experts:
+        beside = spec.experts == "beside"  # every layer has a dense part, and experts where there are any
+        dense_layers = self.all_layers if beside else tuple(i for i in self.all_layers if i not in set(expert_layers))
+        if spec.experts and not self.experts and not beside:
             raise SizingError(
                 f"config.json: the number of experts (num_experts, num_local_experts or n_routed_experts) is missing; "
                 f"a {fields.family} model cannot be sized without it"
@@ -594,7 +659,7 @@ class _Builder:
             self._gated_mlp("layers.{}.mlp.", "dense_mlp", size, "tensor", dense_layers, bias=bias)
         if not expert_layers:
             return
-        self.experts_per_token = fields.integer("num_experts_per_tok", "experts_per_token")
+        self.experts_per_token = fields.integer("num_experts_per_tok", "experts_per_token", "top_k_experts")
         if self.experts_per_token > self.experts:
             raise SizingError(
                 f"config.json: num_experts_per_tok {self.experts_per_token} is more than the {self.experts} experts"
@@ -613,6 +678,9 @@ class _Builder:
         self._add(f"{prefix}gate", "router", (self.experts, self.hidden), "whole", expert_layers)
         if spec.router_bias:
             self._add(f"{prefix}gate.bias", "bias", (self.experts,), "whole", expert_layers)
+        if beside:  # scales of the router, and norms around the experts
+            self._add(f"{prefix}gate.scale", "norm", (self.experts + self.hidden,), "whole", expert_layers)
+            self._add("layers.{}.expert_norms", "norm", (3 * self.hidden,), "whole", expert_layers)
         if shared := self._shared_size(size):
             self._gated_mlp(f"{prefix}shared_experts.", "shared_expert", shared, "tensor", expert_layers)
             if spec.shared_gate:

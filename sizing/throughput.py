@@ -198,7 +198,7 @@ class Deployment:
     def _cut(self, weight: Weight) -> int:
         if weight.shard == "tensor":
             return self.parallel.tensor
-        return min(self.parallel.tensor, self.model.kv_heads) if weight.shard == "kv" else 1
+        return min(self.parallel.tensor, weight.kv_heads or self.model.kv_heads) if weight.shard == "kv" else 1
 
     def experts_touched(self, batch: Floats) -> Floats:
         """Share of the experts that a step of `batch` tokens reads: 1 - (1 - k/E)^batch."""

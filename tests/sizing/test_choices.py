@@ -1,11 +1,13 @@
 """Every way to serve side by side, and the command that shows them."""
 
 import contextlib
+import http.server
 import json
 import shutil
 import subprocess
 import sys
-import time
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,18 +143,20 @@ def test_size_as_json(model_file: Path) -> None:
 
 
 def test_size_answers_within_two_seconds(model_file: Path) -> None:
-    """CPU time, for other work on the machine is not ours: all GPUs, three precisions, four degrees."""
+    """All GPUs, three precisions, four degrees; of three tries the best, in CPU time: other work here is not ours."""
     program = (
         "import resource, subprocess, sys\n"
         f"subprocess.run([{str(COMMAND)!r}, 'size', {str(model_file)!r}], check=True, stdout=subprocess.DEVNULL)\n"
         "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
         "print(used.ru_utime + used.ru_stime)\n"
     )
-    started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=model_file.parent, capture_output=True, text=True, check=True
-    )
-    assert float(done.stdout) < 2.0, f"{time.monotonic() - started:.1f} s on the clock"
+    tries = [
+        subprocess.run(
+            [sys.executable, "-c", program], cwd=model_file.parent, capture_output=True, text=True, check=True
+        )
+        for _ in range(3)
+    ]
+    assert min(float(done.stdout) for done in tries) < 2.0
 
 
 @pytest.fixture
@@ -249,6 +253,38 @@ def test_targets_no_option_meets_and_memory_that_does_not_fit(model_file: Path) 
     text = size(str(model_file), "--gpu", "T4", "--tensor-parallel", "1", "--precision", "bf16", cwd=model_file.parent)
     assert "Does not fit on T4-16GB" in text
     assert "No option fits" in text
+
+
+class _Hub(http.server.BaseHTTPRequestHandler):
+    """A hub with one public model, and one behind a login."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+        public, gated = self.path == "/org/open/resolve/main/config.json", self.path.startswith("/org/gated/")
+        allowed = public or (gated and self.headers.get("Authorization") == "Bearer hf_right")
+        self.send_response(200 if allowed else 401 if gated else 404)
+        self.end_headers()
+        if allowed:
+            self.wfile.write(json.dumps(CONFIGS["Qwen/Qwen3-4B"][0]).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_model_of_the_hub(hub: str) -> None:
+    assert find_model("org/open", {}, hub_url=hub).parameters() == CONFIGS["Qwen/Qwen3-4B"][1]
+    assert find_model("org/gated", {}, hub_url=hub, token="hf_right").layers == 36
+    with pytest.raises(SizingError, match=r"wants a login \(HTTP 401\); set HF_TOKEN"):
+        find_model("org/gated", {}, hub_url=hub)
+    with pytest.raises(SizingError, match="answered HTTP 404; check the name"):
+        find_model("org/none", {}, hub_url=hub)
 
 
 def test_a_hub_that_does_not_answer() -> None:

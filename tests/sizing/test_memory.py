@@ -320,6 +320,15 @@ def test_hybrid_models_have_two_bounds(samples: Path) -> None:
     assert memory.max_concurrency.low < memory.max_concurrency.high < 2.01 * memory.max_concurrency.low
 
 
+def test_layers_with_heads_of_their_own() -> None:
+    """Gemma 4 31B: 50 sliding layers with 16 KV heads of 256, 10 that see all with 4 of 512."""
+    model = published("google/gemma-4-31B-it")
+    assert kv_bytes_per_token(model) == 50 * 2 * 16 * 256 * 2 + 10 * 2 * 4 * 512 * 2
+    assert kv_bytes_per_token(model, tensor=8) == 50 * 2 * 16 * 256 * 2 / 8 + 10 * 2 * 4 * 512 * 2 / 4
+    bounds = kv_bytes_per_sequence(model, 100_000)
+    assert bounds.low == 50 * 2 * 16 * 256 * 2 * 1024 + 10 * 2 * 4 * 512 * 2 * 100_000
+
+
 def test_a_window_is_kept_in_whole_blocks_and_one_more() -> None:
     model = published("mistralai/Mistral-7B-v0.1")
     bounds = kv_bytes_per_sequence(model, 32_768, block_tokens=16, batched_tokens=2048)

@@ -11,21 +11,18 @@ from sizing.errors import SizingError
 from sizing.memory import kv_bytes_per_token
 from sizing.model_config import Model, read_model_config
 
-LLAMA_8B, _ = (
-    {
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 128256,
-        "tie_word_embeddings": False,
-        "torch_dtype": "bfloat16",
-        "max_position_embeddings": 131072,
-    },
-    None,
-)
+LLAMA_8B = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "max_position_embeddings": 131072,
+}
 
 
 def sample_model(samples: Path, name: str) -> Model:
@@ -145,6 +142,14 @@ def test_what_is_missing_is_said(change: dict[str, Any], told: str) -> None:
         read_model_config({**LLAMA_8B, **change})
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["num_kv_shared_layers", "hidden_size_per_layer_input"])
+def test_parts_of_gemma_4_that_are_not_known(name: str) -> None:
+    content = dict(CONFIGS["google/gemma-4-31B-it"][0])
+    content["text_config"] = {**content["text_config"], name: 20}
+    with pytest.raises(SizingError, match=f"{name} is 20: .* not known here"):
+        read_model_config(content)
 
 
 def test_more_experts_chosen_than_there_are() -> None:
