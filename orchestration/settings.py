@@ -1041,8 +1041,11 @@ class Settings:
         return self.data_dir / "alerts"
 
     def model_configs(self) -> dict[str, Path]:
-        """Model -> its config.json, of `sizing.models`."""
-        return {entry.model: self.root / entry.config for entry in self.ledger.sizing.models}
+        """Model -> its config.json, of `sizing.models`: beside the ledger, else the project's own of examples/."""
+        places = {
+            entry.model: (self.root / entry.config, PROJECT_ROOT / entry.config) for entry in self.ledger.sizing.models
+        }
+        return {model: own if own.exists() or not ours.exists() else ours for model, (own, ours) in places.items()}
 
     def alert_addresses(self) -> dict[str, str]:
         """Channel name -> its address, a secret, for the channels whose variable is set."""

@@ -1,7 +1,7 @@
 """A question of `inference-ledger size`, and its answer: names resolved, choices evaluated, prices laid beside."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from orchestration.settings import ConfigError, Settings, load_settings, model_h
 if TYPE_CHECKING:
     from sizing.choices import Choice, Demand
     from sizing.gpus import Gpu
-    from sizing.memory import EngineSettings
+    from sizing.memory import EngineSettings, Parallel
     from sizing.model_config import Model
     from sizing.throughput import Estimate, Estimator
 
@@ -33,12 +33,12 @@ class Offer:
     usd_per_gpu_hour: float
     confirmed_date: date
 
-    def usd_per_gpu_hour_of(self, tensor_parallel: int) -> float | None:
+    def usd_per_gpu_hour_of(self, gpus: int) -> float | None:
         """What a GPU of one engine costs where whole instances are paid; None where it is too small."""
         if self.instance_type is None or self.gpu_count is None:
             return self.usd_per_gpu_hour  # bare GPUs, as many as one wants
-        copies = int(self.gpu_count // tensor_parallel)
-        return None if copies < 1 else self.usd_per_gpu_hour * self.gpu_count / (copies * tensor_parallel)
+        copies = int(self.gpu_count // gpus)
+        return None if copies < 1 else self.usd_per_gpu_hour * self.gpu_count / (copies * gpus)
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Question:
     context_tokens: int
     concurrency: int | None
     degrees: tuple[int, ...]
+    spread: "Parallel"
     kv_precision: str | None
     engine_settings: "EngineSettings"
     method: str | None
@@ -134,8 +135,12 @@ def ask(settings: Settings | None, name: str, **asked: Any) -> Question:
     own = scheme_for(model).name if asked["precision"] is None else precision_named(asked["precision"]).name
     others = () if asked["precision"] is not None or asked["method"] == "aiconfigurator" else ("fp8", "awq")
     degrees: tuple[int, ...] = DEGREES
+    spread = Parallel(
+        pipeline=asked["pipeline_parallel"], data=asked["data_parallel"], is_expert=asked["expert_parallel"]
+    )
+    check_parallel(model, spread)
     if asked["tensor_parallel"] is not None:
-        check_parallel(model, Parallel(asked["tensor_parallel"]))
+        check_parallel(model, replace(spread, tensor=asked["tensor_parallel"]))
         degrees = (asked["tensor_parallel"],)
     if asked["method"] not in {None, "measured", "roofline", "aiconfigurator"}:
         raise SizingError(f"--method {asked['method']!r} is not known; write measured, roofline or aiconfigurator")
@@ -143,11 +148,12 @@ def ask(settings: Settings | None, name: str, **asked: Any) -> Question:
         name=name,
         model=model,
         gpus=chosen,
-        precisions=tuple(dict.fromkeys((own, *others))),
+        precisions=tuple(dict.fromkeys((own, *(scheme_for(model, other).name for other in others)))),
         demand=Demand("asked", Workload(inputs, output), Targets(asked["ttft_ms"], asked["tpot_ms"])),
         context_tokens=context,
         concurrency=asked["concurrency"],
         degrees=degrees,
+        spread=spread,
         kv_precision=asked["kv_precision"],
         engine_settings=EngineSettings(
             asked["engine"], asked["engine_version"] or CURRENT_VLLM, utilization=asked["utilization"]
@@ -178,6 +184,7 @@ def answer(settings: Settings | None, question: Question) -> Answer:
                 question.kv_precision,
                 question.engine_settings,
                 question.context_tokens,
+                question.spread,
             ),
             [question.demand],
             estimators.get((gpu.name, degree, precision, question.engine_settings.engine), estimators.get("all")),
@@ -286,7 +293,7 @@ def _priced(choices: Iterable["Choice"], offers: list[Offer], concurrency: int |
             continue
         best: dict[tuple[str, int | None], tuple[float, Offer]] = {}
         for offer in by_gpu.get(choice.gpu.name, []):
-            price = offer.usd_per_gpu_hour_of(choice.tensor_parallel)
+            price = offer.usd_per_gpu_hour_of(choice.gpus)
             key = (offer.purchase, offer.term_months)
             if price is not None and (key not in best or price < best[key][0]):
                 best[key] = (price, offer)

@@ -1,6 +1,7 @@
 """`inference-ledger size`: does a model fit, how fast is it, where is it cheapest."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +38,13 @@ def size(
     tensor_parallel: Annotated[
         int | None, typer.Option("--tensor-parallel", help="GPUs of one engine.  [default: the best of 1, 2, 4, 8]")
     ] = None,
+    pipeline_parallel: Annotated[int, typer.Option("--pipeline-parallel", help="Stages that share the layers.")] = 1,
+    data_parallel: Annotated[
+        int, typer.Option("--data-parallel", help="Copies of the attention in one engine, for latent models.")
+    ] = 1,
+    expert_parallel: Annotated[
+        bool, typer.Option("--expert-parallel", help="Spread experts over the GPUs instead of cutting them.")
+    ] = False,
     kv_precision: Annotated[
         str | None, typer.Option("--kv-precision", help="bf16 or fp8 cache.  [default: the checkpoint's]")
     ] = None,
@@ -79,6 +87,9 @@ def size(
             ttft_ms=ttft_ms,
             tpot_ms=tpot_ms,
             tensor_parallel=tensor_parallel,
+            pipeline_parallel=pipeline_parallel,
+            data_parallel=data_parallel,
+            expert_parallel=expert_parallel,
             kv_precision=kv_precision,
             engine=engine,
             engine_version=engine_version,
@@ -126,16 +137,10 @@ def _print_model(out: Console, question: Question) -> None:
     out.print(Text(question.name, "bold").append(f" ({model.family})", "default"))
     out.print(
         f"  {model.parameters() / 1e9:,.2f} billion parameters{active}; {model.layers} layers; "
-        f"weights in {own}: {weight_bytes(model, own if own in _named() else None) / 1e9:,.1f} GB"
+        f"weights in {own}: {weight_bytes(model, own) / 1e9:,.1f} GB"
     )
     limit = "" if model.max_context_tokens is None else f"; longest context {model.max_context_tokens:,}"
     out.print(f"  cache in {kv}: {kv_bytes_per_token(model, kv):,.0f} bytes per token{limit}")
-
-
-def _named() -> set[str]:
-    from sizing.precision import PRECISIONS
-
-    return set(PRECISIONS)
 
 
 def _print_memory(out: Console, answer: Answer) -> None:
@@ -152,8 +157,14 @@ def _print_memory(out: Console, answer: Answer) -> None:
     one = kv_bytes_per_sequence(
         memory.model, question.context_tokens, memory.kv_precision, tensor=choice.tensor_parallel
     ).low
-    used = one * asked / GIB
-    gpus = "1 GPU" if choice.tensor_parallel == 1 else f"{choice.tensor_parallel} GPUs, tensor parallel"
+    used = one * math.ceil(asked / memory.parallel.data) / memory.parallel.pipeline / GIB
+    spread = memory.parallel
+    parts_of = [
+        f"{name} {degree}"
+        for name, degree in (("tensor", spread.tensor), ("pipeline", spread.pipeline), ("data", spread.data))
+        if degree > 1
+    ] + ["experts spread"] * spread.is_expert
+    gpus = "1 GPU" if choice.gpus == 1 else f"{choice.gpus} GPUs: {', '.join(parts_of)}"
     verdict = Text("\nFits ", "green") if choice.fits else Text("\nDoes not fit ", "red")
     if choice.fits and question.concurrency is not None and wall.usable < question.concurrency:
         verdict = Text(f"\nFits, but not {question.concurrency} requests at once, ", "yellow")
@@ -203,7 +214,7 @@ def _what_fits(answer: Answer) -> str:
     for choice in answer.choices:
         if choice.fits and choice.tensor_parallel < getattr(fewest.get(choice.precision), "tensor_parallel", 10**6):
             fewest[choice.precision] = choice
-    found = [f"{choice.tensor_parallel} x {choice.gpu.name} in {precision}" for precision, choice in fewest.items()]
+    found = [f"{choice.gpus} x {choice.gpu.name} in {precision}" for precision, choice in fewest.items()]
     return f"It fits on {' or '.join(found)}." if found else "Nothing that was tried has room for it."
 
 
@@ -255,7 +266,7 @@ def _print_degrees(out: Console, answer: Answer) -> None:
         point = choice.point
         verdict = "keeps targets" if point and _has_targets(answer.question) else "fits" if point else None
         table.add_row(
-            str(choice.tensor_parallel),
+            str(choice.gpus),
             verdict or _sentence(choice.reason or "")[:70],
             *(
                 ("", "", "", "")
@@ -298,7 +309,7 @@ def _print_cheapest(out: Console, answer: Answer) -> None:
         name = purchase.replace("_", " ") + ("" if term is None else f" {term} months")
         out.print(
             f"  {name}: {one.usd_per_million_total_tokens:,.3f} on {one.choice.gpu.name} "
-            f"({one.choice.tensor_parallel} per engine, {one.choice.precision}), {_offer(one.offer)}, "
+            f"({one.choice.gpus} per engine, {one.choice.precision}), {_offer(one.offer)}, "
             f"{one.usd_per_gpu_hour:,.2f} USD/GPU-h of {one.offer.confirmed_date}"
         )
 
@@ -314,7 +325,7 @@ def _print_fastest(out: Console, answer: Answer) -> None:
             continue
         table.add_row(
             choice.gpu.name,
-            f"{choice.tensor_parallel} x {choice.precision}",
+            f"{choice.gpus} x {choice.precision}",
             f"{point.concurrency:,.0f}",
             f"{point.ttft_ms:,.0f}",
             f"{point.tpot_ms:,.1f}",
@@ -344,7 +355,7 @@ def _nothing_meets(answer: Answer) -> str:
 
 def _which(answer: Answer, reason: str | None) -> str:
     choice = next(choice for choice in answer.choices if choice.reason == reason)
-    return f"{choice.tensor_parallel} x {choice.gpu.name}, {choice.precision}"
+    return f"{choice.gpus} x {choice.gpu.name}, {choice.precision}"
 
 
 def _print_effects(out: Console, answer: Answer) -> None:
@@ -371,7 +382,7 @@ def _print_effects(out: Console, answer: Answer) -> None:
             ratio = one.usd_per_million_total_tokens / baseline.usd_per_million_total_tokens
             out.print(
                 f"  {precision}: {one.usd_per_million_total_tokens:,.3f} ({ratio - 1:+.0%}, "
-                f"{one.choice.tensor_parallel} per engine; {one.choice.point.method if one.choice.point else ''})"
+                f"{one.choice.gpus} per engine; {one.choice.point.method if one.choice.point else ''})"
             )
     if shown.engine == "vllm":
         for engine, effect in ENGINE_EFFECTS.items():
@@ -395,7 +406,7 @@ def _cheapest(answer: Answer) -> list[Priced]:
 def _priced_cells(one: Priced) -> tuple[str, ...]:
     return (
         one.choice.gpu.name,
-        f"{one.choice.tensor_parallel} x {one.choice.precision}",
+        f"{one.choice.gpus} x {one.choice.precision}",
         _offer(one.offer),
         f"{one.usd_per_gpu_hour:,.3f}",
         f"{one.usd_per_million_input_tokens:,.3f}",
@@ -425,7 +436,6 @@ def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Tabl
 
 def _as_json(answer: Answer) -> dict[str, Any]:
     from sizing.memory import default_kv_precision, kv_bytes_per_token, weight_bytes
-    from sizing.precision import scheme_for
 
     question, model = answer.question, answer.question.model
     kv = question.kv_precision or default_kv_precision(model)
@@ -436,9 +446,7 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         "parameters": model.parameters(),
         "active_parameters": model.active_parameters,
         "precision": question.precisions[0],
-        "weight_bytes": round(
-            weight_bytes(model, None if question.precisions[0] == scheme_for(model).name else question.precisions[0])
-        ),
+        "weight_bytes": round(weight_bytes(model, question.precisions[0])),
         "kv_precision": kv,
         "kv_bytes_per_token": kv_bytes_per_token(model, kv),
         "max_context_tokens": model.max_context_tokens,
@@ -462,6 +470,7 @@ def _choice_json(choice: "Choice", question: Question) -> dict[str, Any]:
     return {
         "gpu": choice.gpu.name,
         "tensor_parallel": choice.tensor_parallel,
+        "gpus": choice.gpus,
         "precision": choice.precision,
         "engine": choice.engine,
         "fits": choice.fits,

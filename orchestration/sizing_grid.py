@@ -12,7 +12,7 @@ from orchestration.sizing_inputs import known_gpus, read_model
 from sizing.choices import Choice, Demand, grid
 from sizing.errors import SizingError
 from sizing.gpus import find_gpu
-from sizing.precision import precision_named, scheme_for
+from sizing.precision import scheme_for
 from sizing.throughput import Estimator, Targets, Workload
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def write_sizing(con: "duckdb.DuckDBPyConnection", settings: Settings) -> SizedR
         except SizingError as error:
             problems.append(f"sizing.gpus: {str(error).removeprefix('--gpu ')}")
     rows: list[dict[str, Any]] = []
-    measured = 0
+    measured, configs = 0, settings.model_configs()
     for entry in section.models:
         try:
-            model = read_model(settings.root / entry.config)
+            model = read_model(configs[entry.model])
             precisions, own = precisions_of(entry, model)
         except SizingError as error:
             problems.append(f"{entry.model}: {error}")
@@ -90,8 +90,8 @@ def write_sizing(con: "duckdb.DuckDBPyConnection", settings: Settings) -> SizedR
 def precisions_of(entry: SizedModel, model: "Model") -> tuple[tuple[str, ...], str]:
     """The precisions to evaluate, and the one the fleet serves."""
     own = entry.served_precision or scheme_for(model).name
-    wanted = [precision_named(name).name for name in entry.precisions] or [own, *OTHER_PRECISIONS]
-    return tuple(dict.fromkeys(wanted)), own
+    wanted = entry.precisions or (own, *OTHER_PRECISIONS)
+    return tuple(dict.fromkeys(scheme_for(model, name).name for name in wanted)), scheme_for(model, own).name
 
 
 def demand_of(entry: SizedWorkload) -> Demand:

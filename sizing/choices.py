@@ -5,7 +5,7 @@ One large GPU or several is not decided by rule: each degree is evaluated, and w
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sizing.errors import SizingError
 from sizing.gpus import Gpu
@@ -62,6 +62,7 @@ class Choice:
     """One way to serve.
 
     Attributes:
+        gpus: of one engine, all degrees together.
         fits: whether the engine starts and holds one request.
         point: where to run it: most tokens per second within the targets; None with `reason`.
         highest: most tokens per second whatever the latency; None where it does not fit.
@@ -70,6 +71,7 @@ class Choice:
 
     gpu: Gpu
     tensor_parallel: int
+    gpus: int
     precision: str
     engine: Engine
     demand: Demand
@@ -92,7 +94,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A model in one precision on one kind and number of GPUs; the longest sequence is the demand's unless stated."""
+    """A model in one precision on one kind and number of GPUs.
+
+    The longest sequence is the demand's unless stated. `spread` says the rest of how it is spread: its tensor degree is
+    replaced by `tensor_parallel`.
+    """
 
     gpu: Gpu
     tensor_parallel: int
@@ -101,12 +107,18 @@ class Setup:
     kv_precision: str | None = None
     settings: EngineSettings | None = None
     max_context_tokens: int | None = None
+    spread: Parallel = Parallel()
+
+    @property
+    def parallel(self) -> Parallel:
+        """How one engine is spread."""
+        return replace(self.spread, tensor=self.tensor_parallel)
 
 
 def evaluate(model: Model, setup: Setup, demands: Iterable[Demand], estimator: Estimator | None = None) -> list[Choice]:
     """Evaluates one setup for each demand; what is impossible comes back with its reason, not as an error."""
     gpu = setup.gpu
-    parallel = Parallel(setup.tensor_parallel)
+    parallel = setup.parallel
     settings = setup.settings or EngineSettings(setup.engine)
     found = []
     for demand in demands:
@@ -138,6 +150,7 @@ def evaluate(model: Model, setup: Setup, demands: Iterable[Demand], estimator: E
             Choice(
                 gpu=gpu,
                 tensor_parallel=setup.tensor_parallel,
+                gpus=parallel.gpus,
                 precision=setup.precision,
                 engine=setup.engine,
                 demand=demand,

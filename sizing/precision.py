@@ -155,11 +155,13 @@ def scheme_for(model: Model, precision: str | None = None) -> Scheme:
     """
     if precision is None:
         return checkpoint_scheme(model) if model.quantization else Scheme(BF16)
-    wanted = precision_named(precision)
     try:
         own = checkpoint_scheme(model) if model.quantization else None
     except SizingError:
         own = None  # what is asked for is known, whatever the checkpoint is
+    if own and precision == own.name:
+        return own
+    wanted = precision_named(precision)
     # fp8 asked of a checkpoint in FP8 blocks, int4 of one in groups of 32: the checkpoint is meant.
     if own and _kind(wanted.name) == _kind(own.precision.name) and "-g" not in wanted.name:
         return own

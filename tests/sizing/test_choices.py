@@ -142,6 +142,19 @@ def test_size_as_json(model_file: Path) -> None:
     assert found["cheapest"] == []
 
 
+def test_size_of_a_latent_model_with_data_parallel_attention(tmp_path: Path) -> None:
+    file = str(CONFIG_FILES / "deepseek-ai--DeepSeek-V3.json")
+    arguments = ("--gpu", "H200-SXM", "--concurrency", "256", "--json", "--tensor-parallel")
+    spread = ("--data-parallel", "8", "--expert-parallel")
+    one, eight = (json.loads(size(file, *arguments, *more, cwd=tmp_path))["shown"] for more in (("8",), ("1", *spread)))
+    assert (one["gpus"], eight["gpus"]) == (8, 8)
+    assert eight["weights_gib_per_gpu"] > one["weights_gib_per_gpu"]
+    assert eight["kv_pool_tokens"] > 4 * one["kv_pool_tokens"]
+    text = size(file, *arguments[:4], "--tensor-parallel", "1", *spread, cwd=tmp_path)
+    assert "8 GPUs: data 8, experts spread" in text
+    assert "cache of 256 x 1,300 2.7" in text  # 32 of the 256 on each: 32 x 1,300 x 70,272 bytes
+
+
 def test_size_answers_within_two_seconds(model_file: Path) -> None:
     """All GPUs, three precisions, four degrees; of three tries the best, in CPU time: other work here is not ours."""
     program = (

@@ -112,6 +112,7 @@ def test_a_mixed_checkpoint_keeps_its_exceptions() -> None:
         "ignore": ["lm_head", "re:.*self_attn.*", "re:.*shared_experts.*", "re:.*mlp\\.(gate|up|gate_up|down)_proj.*"],
     }
     model = read_model_config(content)
+    assert scheme_for(model, scheme_for(model).name).is_checkpoint  # by the name it is shown under, too
     experts = model.parameters("routed_expert")
     by_hand = experts * (4 + 16 / 32) / 8 + (model.parameters() - experts) * 2
     assert weight_bytes(model) == by_hand
