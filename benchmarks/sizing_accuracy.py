@@ -2,6 +2,7 @@
 
     python -m benchmarks.sizing_accuracy ../shared/samples          # print the bars
     python -m benchmarks.sizing_accuracy ../shared/samples --fit    # fit sizing.throughput.EFFICIENCY anew
+    python -m benchmarks.sizing_accuracy ../shared/samples --aiconfigurator 60  # the extra, on 60 of the points
 
 Latency is judged by cross-validation: models, GPUs or deployments are held out whole, and the factors fitted to the
 rest. Calibration: three points of a deployment are drawn at random, the others estimated; twelve draws each.
@@ -25,6 +26,7 @@ from scipy.optimize import least_squares
 
 from orchestration.sizing_inputs import known_gpus, read_model
 from sizing.calibration import LEAST_POINTS, Point, calibrate
+from sizing.errors import SizingError
 from sizing.memory import (
     CURRENT_VLLM,
     EngineSettings,
@@ -327,9 +329,7 @@ def latency_report(points: list[Serving]) -> bool:
     beaten = np.flatnonzero(measured * 1e3 < bound)
     estimates = np.array([now.curve(p.deployment, p.workload, np.array([p.concurrency])).tpot_ms[0] for p in points])
     print(f"  pure roofline alone: median error {np.median(np.abs(bound / 1e3 / measured - 1)):.1%}")
-    print(
-        f"  measured below the roofline of the stated concurrency: {len(beaten)} points (fewer in flight, drafts)"
-    )
+    print(f"  measured below the roofline of the stated concurrency: {len(beaten)} points (fewer in flight, drafts)")
     held = [bool((estimates >= bound).all())]
     print(f"  {'ok  ' if held[0] else 'MISS'} every estimate is at or above the pure roofline")
     groups: dict[str, Callable[[Serving], str]] = {
@@ -383,11 +383,36 @@ def calibration_report(points: list[Serving]) -> bool:
     return held
 
 
+def aiconfigurator_report(points: list[Serving], count: int) -> None:
+    """Prints the error of the method aiconfigurator, uncalibrated, on `count` points spread over all; seconds each."""
+    from sizing.aiconfigurator import AIConfigurator
+
+    tpot, ttft, refused = [], [], []
+    asked = sorted(points, key=lambda p: (p.label, p.workload.input_tokens, p.workload.output_tokens, p.concurrency))
+    for point in asked[:: max(len(points) // count, 1)]:
+        name = point.model.replace("--", "/").replace("/Llama-3.1-8B-Instruct", "/Meta-Llama-3.1-8B")
+        try:
+            curve = AIConfigurator(name).curve(point.deployment, point.workload, np.array([point.concurrency]))
+        except SizingError as error:
+            refused.append(str(error))
+            continue
+        tpot.append(point.tpot_ms / float(curve.tpot_ms[0]))
+        ttft.append(point.ttft_ms / float(curve.ttft_ms[0]))
+    print(f"aiconfigurator as it is: {len(tpot)} of {len(tpot) + len(refused)} points answered")
+    for reason in sorted(set(refused))[:5]:
+        print(f"  no answer: {reason}")
+    for what, ratios in (("TPOT", np.array(tpot)), ("TTFT", np.array(ttft))):
+        if len(ratios):
+            low, high = np.quantile(ratios, [0.1, 0.9])
+            print(f"  {what} median error {np.median(np.abs(1 / ratios - 1)):.1%}, 80 % in {low:.2f} to {high:.2f}")
+
+
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("samples", type=Path)
     parser.add_argument("--fit", action="store_true", help="print the constants of sizing.throughput anew")
+    parser.add_argument("--aiconfigurator", type=int, metavar="POINTS", help="judge the extra on so many points")
     arguments = parser.parse_args()
     points = read_points(arguments.samples)
     if arguments.fit:
@@ -395,6 +420,9 @@ def main() -> None:
         found = fit_ttft(points, efficiency_of(terms.fit(np.arange(len(points)))))
         for name, value in asdict(found).items():
             print(f"    {name}={value:.3g},")
+        return
+    if arguments.aiconfigurator:
+        aiconfigurator_report(points, arguments.aiconfigurator)
         return
     held = memory_report(arguments.samples)
     held = latency_report(points) and held
