@@ -4,7 +4,6 @@ Formulas and constants: docs/sizing.md, "Memory", with their sources. All sizes 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -533,8 +532,3 @@ def shared_prefix_tokens_saved(prefix_tokens: int, sequences: int) -> int:
 def draft_layers_ratio(model: Model, draft_layers: int) -> float:
     """Factor on the cache per token for a draft model of `draft_layers` like layers (EAGLE: one)."""
     return 1 + draft_layers / model.layers
-
-
-def stage_layers(model: Model, pipeline: int) -> Sequence[int]:
-    """Layers of each pipeline stage."""
-    return [len(stage) for stage in _stages(model, pipeline)]
