@@ -56,6 +56,7 @@ bench: .venv/.dev  ## Benchmarks: ratios against a bare scan and against pandas 
 	$(BIN)/python -m benchmarks.price_versions
 	$(BIN)/python -m benchmarks.price_history
 	$(BIN)/python -m benchmarks.fleet_milp
+	$(BIN)/python -m benchmarks.sizing_grid
 
 clean:  ## Remove what was built; data/ stays
 	rm -rf .venv dbt/target dbt/logs .mypy_cache .ruff_cache .pytest_cache *.egg-info

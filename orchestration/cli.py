@@ -28,8 +28,10 @@ from rich.text import Text
 from orchestration.alerts.commands import alerts_app, delivery_lines
 from orchestration.alerts.findings import RunFailures
 from orchestration.capacity_commands import capacity_app
+from orchestration.claims_command import claims
 from orchestration.seeds import seed_rows
 from orchestration.settings import PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
+from orchestration.sizing_command import size
 from orchestration.warehouse import Warehouse, WarehouseUnusableError
 from scrapers.prices.registry import PRICE_SOURCES
 
@@ -48,6 +50,8 @@ app = typer.Typer(
 )
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(capacity_app)  # plan, backtest-capacity
+app.command()(size)
+app.command()(claims)
 # Bound to the streams the program started with: while the day runs, both descriptors lead to a log file instead.
 _WIDTH = None if sys.stdout.isatty() else 110
 out = Console(file=os.fdopen(os.dup(1), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
@@ -79,8 +83,9 @@ STEP_TITLES = {
     "landing__prometheus": "Ask Prometheus servers",
     "dbt_build": "Transform and test (dbt)",
     "raw__cost_drift": "Judge unit costs for drift",
+    "raw__gpu_sizing": "Size models on GPUs",
     "raw__capacity_plans": "Plan commitments",
-    "dbt_build_after_drift": "Explain drift, price plans (dbt)",
+    "dbt_build_after_drift": "Explain drift, price sizing and plans (dbt)",
     "alerts__incidents": "Take up findings",
     "published__inference_ledger": "Publish",
     "published__inference_ledger_published_file_opens": "Open what was published",

@@ -654,3 +654,35 @@ create table if not exists raw.capacity_plan_tiers (
     usd_per_gpu_hour decimal(18, 8),           -- null: the held commitment has no known rate
     primary key (plan_date, provider, region, gpu_model, purchase_option, tier_position)
 );
+
+-- What a model does on each kind and number of GPUs, as sizing/ computed it for the last day of the run. Replaced whole.
+create table if not exists raw.gpu_sizing (
+    as_of_date date not null,
+    model varchar not null,
+    gpu_model varchar not null,
+    tensor_parallel integer not null,          -- GPUs of one engine
+    precision varchar not null,                -- of the weights
+    engine varchar not null,                   -- vllm | sglang | trtllm
+    workload varchar not null,
+    input_tokens bigint not null,              -- of one request, cached ones included
+    cached_input_tokens bigint not null,
+    output_tokens bigint not null,
+    ttft_target_ms decimal(18, 6),             -- null: any
+    tpot_target_ms decimal(18, 6),
+    fits boolean not null,
+    weights_gib_per_gpu double,                -- null where the model cannot be cut so
+    kv_pool_gib_per_gpu double,                -- negative where weights and buffers alone are too much
+    max_concurrency double,                    -- requests of this size at once in one engine
+    method varchar,                            -- measured | aiconfigurator | roofline; null without an estimate
+    concurrency double,                        -- where to run it; this and what follows null with a reason
+    tokens_per_second_per_gpu double,          -- output tokens
+    input_tokens_per_second_per_gpu double,
+    ttft_ms double,
+    tpot_ms double,
+    roofline_tpot_ms double,                   -- which no engine beats
+    prefill_share_ratio double,                -- share of the engine's time that goes to prompts
+    tpot_median_error_ratio double,            -- of the method, on points that were held out
+    peak_tokens_per_second_per_gpu double,     -- whatever the latency
+    reason varchar,                            -- does_not_fit | cannot_be_cut | target_not_met | not_estimated
+    reason_text varchar
+);

@@ -28,6 +28,8 @@ from orchestration.usage_kinds import USAGE_KIND_ALIASES, USAGE_KINDS, Role
 from scrapers.prices.base import KeyUse, SourceOptions
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.usage.prometheus_api import basic
+from sizing.errors import SizingError
+from sizing.precision import precision_named
 
 PROJECT_ROOT = Path(__file__).parents[1]
 DBT_DIR = PROJECT_ROOT / "dbt"
@@ -39,6 +41,9 @@ CONFIG_ENV = "LEDGER_CONFIG"
 DATA_DIR_ENV = "LEDGER_DATA_DIR"
 WAREHOUSE_ENV = "LEDGER_WAREHOUSE"
 DBT_TARGET_ENV = "DBT_TARGET_PATH"
+# Where models are published, and the key for those behind a login; the names of the hub's own tools.
+HUB_URL_ENV, HUB_TOKEN_ENV = "HF_ENDPOINT", "HF_TOKEN"  # noqa: S105 - names of variables
+HUB_URL = "https://huggingface.co"
 
 # What DuckDB may take of the machine: dbt/macros/limits.sql reads the same variables for dbt's own connections.
 MEMORY_LIMIT_ENV = "LEDGER_MEMORY_LIMIT"
@@ -802,6 +807,61 @@ class CapacitySection(_Section):
     spot_recovery_hours: Annotated[Decimal, Field(ge=0, le=100)] = Decimal("0.5")
 
 
+def _precision(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            precision_named(value)
+        except SizingError as error:
+            raise ValueError(str(error).removeprefix("--precision ")) from None
+    return value
+
+
+PrecisionName = Annotated[str, BeforeValidator(_precision)]
+TokenCount = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+
+
+class SizedModel(_Section):
+    """`sizing.models[]`: where a model's config.json is, and in which precisions to size it.
+
+    Without `precisions`: as its checkpoint is, fp8 and awq. `served_precision` is what the fleet's deployments of the
+    model run, by default the checkpoint's own: their telemetry calibrates that precision.
+    """
+
+    model: Name
+    config: Path
+    precisions: tuple[PrecisionName, ...] = ()
+    served_precision: PrecisionName | None = None
+
+
+class SizedWorkload(_Section):
+    """`sizing.workloads[]`: one size of requests, and what users are promised; without `models` for all of them."""
+
+    name: Name
+    input_tokens: TokenCount
+    output_tokens: TokenCount
+    cached_input_tokens: Annotated[int, Field(strict=True, ge=0)] = 0
+    ttft_ms: Decimal | None = Field(default=None, gt=0, le=10_000_000)
+    tpot_ms: Decimal | None = Field(default=None, gt=0, le=10_000_000)
+    models: tuple[Name, ...] = ()
+
+    @model_validator(mode="after")
+    def _some_input_is_new(self) -> Self:
+        if self.cached_input_tokens >= self.input_tokens:
+            raise ValueError("cached_input_tokens must be fewer than input_tokens: the last token is always computed")
+        return self
+
+
+class SizingSection(_Section):
+    """`sizing`: what to size every day (docs/sizing.md). Without it fct_gpu_sizing stays empty."""
+
+    models: tuple[SizedModel, ...] = ()
+    workloads: tuple[SizedWorkload, ...] = ()
+    gpus: tuple[Name, ...] = ()
+    engines: tuple[Literal["vllm", "sglang", "trtllm"], ...] = ("vllm",)
+    tensor_parallel: tuple[Annotated[int, Field(strict=True, ge=1, le=64)], ...] = (1, 2, 4, 8)
+    kv_precision: Literal["bf16", "fp8"] | None = None
+
+
 class Ledger(_Section):
     """The whole of `ledger.yaml`."""
 
@@ -816,6 +876,7 @@ class Ledger(_Section):
     models: tuple[ModelEntry, ...] = ()
     tenants: tuple[TenantEntry, ...] = ()
     latency_targets: tuple[LatencyTarget, ...] = ()
+    sizing: SizingSection = SizingSection()
     alerts: AlertsSection = AlertsSection()
     capacity: CapacitySection = CapacitySection()
 
@@ -893,7 +954,27 @@ class Ledger(_Section):
             (("alerts", *where), what)
             for where, what in _repeated(("channels", "name"), [channel.name for channel in self.alerts.channels])
         ]
-        return problems + self._inventory_problems() + self._name_problems()
+        return problems + self._inventory_problems() + self._name_problems() + self._sizing_problems()
+
+    def _sizing_problems(self) -> list[tuple[tuple[str | int, ...], str]]:
+        problems: list[tuple[tuple[str | int, ...], str]] = [
+            (("sizing", *where), what)
+            for field, names in (
+                ("models", [entry.model for entry in self.sizing.models]),
+                ("workloads", [entry.name for entry in self.sizing.workloads]),
+            )
+            for where, what in _repeated((field, "model" if field == "models" else "name"), names)
+        ]
+        models = {entry.model for entry in self.sizing.models}
+        problems += [
+            (("sizing", "workloads", index, "models"), f"no model {name!r} in sizing.models{_suggest(name, models)}")
+            for index, workload in enumerate(self.sizing.workloads)
+            for name in workload.models
+            if name not in models
+        ]
+        if self.sizing.models and not self.sizing.workloads:
+            problems.append((("sizing",), "models without workloads; add one with input_tokens and output_tokens"))
+        return problems
 
     def _inventory_problems(self) -> list[tuple[tuple[str | int, ...], str]]:
         problems = _repeated(("inventory", "name"), [source.name for source in self.inventory])
@@ -975,6 +1056,13 @@ class Settings:
     def alerts_dir(self) -> Path:
         """Incidents, what people said about them and the outbox: not a cache, back it up."""
         return self.data_dir / "alerts"
+
+    def model_configs(self) -> dict[str, Path]:
+        """Model -> its config.json, of `sizing.models`: beside the ledger, else the project's own of examples/."""
+        places = {
+            entry.model: (self.root / entry.config, PROJECT_ROOT / entry.config) for entry in self.ledger.sizing.models
+        }
+        return {model: own if own.exists() or not ours.exists() else ours for model, (own, ours) in places.items()}
 
     def alert_addresses(self) -> dict[str, str]:
         """Channel name -> its address, a secret, for the channels whose variable is set."""
@@ -1067,6 +1155,12 @@ def read_ledger(path: Path) -> Ledger:
     if problems := ledger.cross_problems():
         raise ConfigError(path, [_problem(node, where, message) for where, message in problems])
     return ledger
+
+
+def model_hub() -> tuple[str, str | None]:
+    """Address of the hub of models, and the key for those behind a login, if one is set."""
+    url = os.environ.get(HUB_URL_ENV, "").strip() or HUB_URL
+    return url.rstrip("/"), os.environ.get(HUB_TOKEN_ENV, "").strip() or None
 
 
 def apply_environment(settings: Settings) -> None:
@@ -1237,8 +1331,10 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
                 "pods": PodSelector,
                 "inventory": InventorySource,
                 "billing": BillingSource,
-                "models": ModelEntry,
+                "models": SizedModel if section is SizingSection else ModelEntry,
                 "tenants": TenantEntry,
+                "sizing": SizingSection,
+                "workloads": SizedWorkload,
                 "alerts": AlertsSection,
                 "channels": ChannelSection,
                 "expected_changes": ExpectedChangeSection,

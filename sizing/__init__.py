@@ -1,1 +1,1 @@
-"""Pure maths of sizing and capacity: no I/O, no database, no orchestrator."""
+"""Does it fit, how fast, how many, how much to reserve: pure maths, no input or output, no database."""

@@ -310,6 +310,39 @@ def test_summary_says_what_matters(world: World) -> None:
     assert "Traceback" not in text
 
 
+def test_the_models_of_the_fleet_are_sized_and_priced(world: World) -> None:
+    """Every choice has a cost or a reason; where a model is served, its own telemetry calibrates the estimate."""
+    models = {name for (name,) in world.published("select distinct model from fct_gpu_sizing")}
+    assert models == {"meta-llama/Llama-3.1-70B-Instruct", "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen3-32B"}
+    assert world.published(
+        "select count(*) from fct_gpu_sizing "
+        "where (cost_usd_per_million_output_tokens is null) <> (null_reason is not null)"
+    ) == [(0,)]
+    measured = world.published(
+        "select distinct model, gpu_model, tensor_parallel from fct_gpu_sizing where method = 'measured' order by all"
+    )
+    assert measured == [
+        ("Qwen/Qwen3-32B", "A100-PCIE-80GB", 1),
+        ("meta-llama/Llama-3.1-70B-Instruct", "H100-SXM-80GB", 8),
+        ("meta-llama/Llama-3.1-8B-Instruct", "L40S-48GB", 1),
+    ]
+    # What an hour makes of tokens costs, by their unit costs, what the hour costs.
+    [(cost, price)] = world.published(
+        """
+        select
+            (cost_usd_per_million_output_tokens * tokens_per_second_per_gpu
+            + cost_usd_per_million_input_tokens * input_tokens_per_second_per_gpu) * 3600 / 1000000,
+            price_usd_per_gpu_hour
+        from fct_gpu_sizing
+        where
+            model like '%70B%' and gpu_model = 'H100-SXM-80GB' and tensor_parallel = 8 and precision = 'bf16'
+            and workload = 'chat' and purchase_option = 'reserved_36m'
+        """
+    )
+    assert float(cost) == pytest.approx(float(price), rel=1e-5)
+    assert world.published("select count(*) from fct_gpu_sizing where rank = 1 and utilization_ratio is null") == [(0,)]
+
+
 def test_every_identity_and_unit_test_of_the_sql_holds(world: World) -> None:
     """The data tests ran inside the build; the unit tests prove the SQL and need the tables the build left."""
     said = run_dbt(

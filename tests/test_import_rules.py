@@ -30,6 +30,7 @@ def python_files(room: str) -> list[Path]:
 def test_every_room_has_files() -> None:
     assert len(python_files("scrapers")) > 10
     assert len(python_files("orchestration")) > 10
+    assert len(python_files("sizing")) > 5
 
 
 @pytest.mark.parametrize("path", python_files("scrapers") + python_files("sizing"), ids=str)
@@ -73,10 +74,17 @@ def test_only_settings_reads_the_environment() -> None:
     assert users == {"orchestration/settings.py"}
 
 
-def test_importing_the_scrapers_loads_no_heavy_library() -> None:
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "scrapers.prices.registry, scrapers.usage.prometheus",
+        "sizing.aiconfigurator, sizing.calibration, sizing.choices, sizing.claims",
+    ],
+)
+def test_importing_the_outer_rooms_loads_no_heavy_library(modules: str) -> None:
     """The indirect imports too, which the syntax of one file does not show."""
     program = (
-        "import sys, scrapers.prices.registry, scrapers.usage.prometheus\n"
+        f"import sys, {modules}\n"
         f"loaded = {LIBRARIES_OF_OTHER_ROOMS!r} & {{name.split('.')[0] for name in sys.modules}}\n"
         "sys.exit(', '.join(sorted(loaded)) or 0)"
     )

@@ -27,8 +27,8 @@ class RoomTranslator(DagsterDbtTranslator):
         return "seeds" if dbt_resource_props["resource_type"] == "seed" else dbt_resource_props["fqn"][1]
 
 
-# Models that read what drift and capacity said, and their tests.
-AFTER_DRIFT = "tag:after_drift tag:after_capacity"
+# Models that read what Python made of the first build's, and their tests.
+AFTER_PYTHON = "tag:after_drift tag:after_sizing tag:after_capacity"
 
 
 @dbt_assets(
@@ -36,7 +36,7 @@ AFTER_DRIFT = "tag:after_drift tag:after_capacity"
     project=project,
     dagster_dbt_translator=RoomTranslator(),
     name="dbt_build",
-    exclude=AFTER_DRIFT,
+    exclude=AFTER_PYTHON,
 )
 def dbt_build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
     """Seeds, models and data tests in one `dbt build`; a failed test stops what is downstream of it.
@@ -80,10 +80,10 @@ def raw_cost_drift(context: dg.AssetExecutionContext):
     project=project,
     dagster_dbt_translator=RoomTranslator(),
     name="dbt_build_after_drift",
-    select=AFTER_DRIFT,
+    select=AFTER_PYTHON,
 )
 def dbt_build_after_drift(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """The models that explain drift and price capacity plans, and their data tests."""
+    """The models that explain drift and price sizing and capacity plans, and their data tests."""
     yield from _build(context, dbt)
 
 
