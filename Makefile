@@ -38,7 +38,7 @@ types: .venv/.dev
 	$(BIN)/mypy
 
 pytest: .venv/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 dev: .venv/.run  ## Open the Dagster web page on the ledger
 	$(BIN)/inference-ledger dev

@@ -32,8 +32,3 @@ def samples() -> Path:
     if not SAMPLES.is_dir():
         pytest.skip("the recorded samples are not beside this checkout (../shared/samples)")
     return SAMPLES
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest comes first: else one worker ends the day alone with it."""
-    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
