@@ -8,6 +8,8 @@ PYTHON312 := $(shell for python in "$$(command -v python3.12)" "$$HOME"/.pyenv/v
 export DO_NOT_TRACK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export GX_ANALYTICS_ENABLED := false
+# Containers often set it; then every start of dbt or Dagster compiles its libraries anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The linter's dbt keeps to itself: tests parse the project at the same time.
 LINT_ENV := LEDGER_WAREHOUSE=:memory: DBT_TARGET_PATH=target/lint DBT_LOG_PATH=target/lint

@@ -5,6 +5,9 @@ with several syncs: 43 of the 107 seconds of a demo day on the machine that was 
 more per file, held for the length of the run, leaves that to the end; and with synchronous = NORMAL a commit waits for
 nothing. Neither can damage a file: what a power failure may take is the last events
 (https://www.sqlite.org/pragma.html#pragma_synchronous). A DAGSTER_HOME on Postgres is not concerned.
+
+Dagster also makes an engine per event, so SQLAlchemy asks SQLite of its version and compiles each statement anew; one
+engine a file spares 6 of 60 seconds (2026-11-29).
 """
 
 import contextlib
@@ -12,13 +15,18 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Engine, event
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from sqlalchemy import Engine, create_engine, event
 
 
 @contextlib.contextmanager
 def fewer_syncs() -> Iterator[None]:
     """For as long as it is open, SQLite files that this process opens through SQLAlchemy are synced less often."""
     held: dict[str, sqlite3.Connection] = {}
+    engines: dict[str, Engine] = {}
+
+    def engine_of(url: str, **options: Any) -> Engine:
+        return engines.get(url) or engines.setdefault(url, create_engine(url, **options))
 
     def ease(connection: Any, _record: object) -> None:
         if not isinstance(connection, sqlite3.Connection):
@@ -30,9 +38,11 @@ def fewer_syncs() -> Iterator[None]:
             held[path].execute("select count(*) from sqlite_master").fetchall()  # only a reader holds the log open
 
     event.listen(Engine, "connect", ease)
+    setattr(sqlite_event_log, "create_engine", engine_of)  # noqa: B010 - typed as an overloaded function
     try:
         yield
     finally:
+        setattr(sqlite_event_log, "create_engine", create_engine)  # noqa: B010
         event.remove(Engine, "connect", ease)
         for connection in held.values():
             connection.close()

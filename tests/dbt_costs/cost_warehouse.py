@@ -114,7 +114,3 @@ class CostWarehouse:
         found = {tuple(row.values())[:9]: dict(list(row.items())[9:]) for row in rows}
         assert len(found) == len(rows)
         return found
-
-    def unit_test(self) -> str:
-        """Runs the unit tests of the cost models; the models must be built."""
-        return self.dbt("test", "--select", *SELECTED, "--resource-type", "unit_test")

@@ -215,7 +215,7 @@ def aws_records(number: int) -> list[Mapping[str, object]]:
 
 @pytest.fixture(scope="session")
 def room(tmp_path_factory: pytest.TempPathFactory) -> RawRoom:
-    """Six days of four sources, built with every data test and unit test of the price models."""
+    """Six days of four sources, built with every data test of the price models."""
     room = RawRoom(tmp_path_factory.mktemp("prices") / "warehouse.duckdb")
     with room.connect() as con:
         con.execute(
@@ -280,5 +280,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> RawRoom:
         ],
     )
     room.run_facts(started_at=day(7, 3), as_of=6, window_start=4)
-    room.dbt("build", "--select", PRICE_MODELS, "--indirect-selection", "cautious")
+    room.dbt(
+        "build", "--select", PRICE_MODELS, "--indirect-selection", "cautious", "--exclude-resource-type", "unit_test"
+    )
     return room

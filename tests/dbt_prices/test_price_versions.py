@@ -318,7 +318,7 @@ def test_a_restated_snapshot_is_a_row_of_the_mart(tmp_path: Path) -> None:
     with room.connect() as con:
         better = [oci("B109479", "3.5"), oci("B98415", "10"), oci("B110519", "10")]
         room.load(con, "oci", "products", day(1), snapshot_id=str(snapshot), records=better, why="reparse")
-    room.dbt("build", "--select", "+fct_price_restatements")
+    room.dbt("build", "--select", "+fct_price_restatements", "--exclude-resource-type", "unit_test")
     assert room.query(
         "select source, dataset, snapshot_id, added_count, removed_count, why, fetched_at "
         "from marts.fct_price_restatements"
