@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 
 from orchestration.alerts.findings import RunFailures
 from orchestration.event_log import fewer_syncs
@@ -136,7 +137,7 @@ def run_daily_job(
     idle = idle_assets(settings)
     _progress.listener = listener
     try:
-        with fewer_syncs(), dg.DagsterInstance.get() as instance:
+        with fewer_syncs(sqlite_event_log), dg.DagsterInstance.get() as instance:
             result = job.execute_in_process(
                 instance=instance,
                 raise_on_error=False,

@@ -15,13 +15,15 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from sqlalchemy import Engine, create_engine, event
 
 
 @contextlib.contextmanager
-def fewer_syncs() -> Iterator[None]:
-    """For as long as it is open, SQLite files that this process opens through SQLAlchemy are synced less often."""
+def fewer_syncs(opener: Any) -> Iterator[None]:
+    """For as long as it is open, SQLite files that this process opens through SQLAlchemy are synced less often.
+
+    `opener` is the module that makes the engines, by its own name `create_engine`.
+    """
     held: dict[str, sqlite3.Connection] = {}
     engines: dict[str, Engine] = {}
 
@@ -38,11 +40,11 @@ def fewer_syncs() -> Iterator[None]:
             held[path].execute("select count(*) from sqlite_master").fetchall()  # only a reader holds the log open
 
     event.listen(Engine, "connect", ease)
-    setattr(sqlite_event_log, "create_engine", engine_of)  # noqa: B010 - typed as an overloaded function
+    opener.create_engine = engine_of
     try:
         yield
     finally:
-        setattr(sqlite_event_log, "create_engine", create_engine)  # noqa: B010
+        opener.create_engine = create_engine
         event.remove(Engine, "connect", ease)
         for connection in held.values():
             connection.close()

@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from types import ModuleType
 
 from sqlalchemy import NullPool, create_engine, text
 
@@ -19,12 +20,16 @@ def test_the_log_of_sqlite_is_written_back_once_and_not_at_every_close(tmp_path:
     with engine.begin() as con:
         con.execute(text("insert into events values (0)"))
     assert not log.exists(), "without fewer_syncs each close writes back"
-    with fewer_syncs():
+    opener = ModuleType("opener")
+    opener.create_engine = create_engine
+    with fewer_syncs(opener):
+        assert opener.create_engine("sqlite://") is opener.create_engine("sqlite://"), "one engine a file"
         for number in (1, 2, 3):
             with engine.begin() as con:
                 con.execute(text(f"insert into events values ({number})"))
                 assert con.execute(text("pragma synchronous")).scalar() == 1  # NORMAL
             assert log.exists()
+    assert opener.create_engine is create_engine
     assert not log.exists()
     with sqlite3.connect(path) as again:
         assert again.execute("select sum(n) from events").fetchone() == (6,)
