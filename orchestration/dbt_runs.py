@@ -48,6 +48,7 @@ def run_dbt(*arguments: str, warehouse: Path, folder: Path) -> str:
 
     # A run leaves its traces in the manifest, so each gets a copy.
     manifest = Manifest.from_msgpack(_parsed_project())
+    manifest.flat_graph = _flat_graph()
     try:
         with contextlib.chdir(DBT_DIR), warehouse_environment(warehouse):  # dbt changes the working folder
             result = dbtRunner(manifest=manifest, callbacks=[listen]).invoke([*arguments, *_options(folder)])
@@ -68,6 +69,16 @@ def _parsed_project() -> bytes:
         if not result.success:
             raise DbtError(f"the dbt project cannot be parsed: {result.exception}")
         return (Path(name) / "partial_parse.msgpack").read_bytes()
+
+
+@functools.cache
+def _flat_graph() -> dict[str, Any]:
+    """What models read as `graph`; packing leaves it out."""
+    from dbt.contracts.graph.manifest import Manifest
+
+    manifest = Manifest.from_msgpack(_parsed_project())
+    manifest.build_flat_graph()  # type: ignore[no-untyped-call]
+    return manifest.flat_graph
 
 
 def _options(folder: Path) -> list[str]:

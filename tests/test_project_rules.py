@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from orchestration import data_dictionary
 from orchestration.definitions import defs, prepare_dbt
 from orchestration.provider_docs import documents
 from orchestration.settings import dbt_target_dir
@@ -175,6 +176,37 @@ def test_generated_documents_are_in_step(path: str) -> None:
     file = ROOT / path
     assert file.exists(), f"{path} is missing: run `make docs`"
     assert file.read_text(encoding="utf-8") == documents()[path], f"{path} is out of step: run `make docs`"
+
+
+def test_the_data_dictionary_is_in_step() -> None:
+    assert data_dictionary.PAGE.read_text(encoding="utf-8") == data_dictionary.page(), "run `make docs`"
+
+
+def test_the_data_dictionary_says_unit_and_origin() -> None:
+    """Of tables whose descriptions and queries are read here, by eye."""
+    text = data_dictionary.PAGE.read_text(encoding="utf-8")
+    for line in (
+        "| cost_usd_per_million_total_tokens | decimal(28,8) | USD per million total tokens | ",
+        "| tokens_per_second_per_gpu | decimal(18,6) | tokens per second per GPU | ",
+        "| utilization_ratio | decimal(9,8) | ratio, 1 is all | ",
+        "| usage_date | date | day, UTC | ",
+        "| power_watts | decimal(12,3) | W | ",
+        "Made from `gpu_models`; in the end from `seeds.gpu_models`.",
+        "Made from `int_alerts`; in the end from `raw.alert_incidents`.",
+    ):
+        assert line in text
+
+
+def test_exposures_name_every_table_their_readers_name(manifest: dict[str, Any]) -> None:
+    readers = {
+        "run_summary": "cli.py",
+        "sizing_answers": "sizing_answers.py",
+        "capacity_plan": "capacity_report.py",
+    }
+    for name, file in readers.items():
+        exposure = manifest["exposures"][f"exposure.inference_ledger.{name}"]
+        named = set(re.findall(r"\b(?:fct|dim|focus)_[a-z_]+", (ROOT / "orchestration" / file).read_text()))
+        assert {node.split(".")[-1] for node in exposure["depends_on"]["nodes"]} == named, file
 
 
 def test_a_page_says_what_the_docstring_says() -> None:
