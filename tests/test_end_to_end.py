@@ -294,6 +294,16 @@ def test_each_pool_has_a_plan_that_names_its_baseline(world: World) -> None:
     assert "on demand that scales perfectly" in output
 
 
+def test_every_question_of_finance_has_an_answer(world: World) -> None:
+    queries = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "finance.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(queries) == 11  # the tenth has two
+    assert all(world.published(query) for query in queries)
+    # The second question: 31 - 10 days of October and what they cost by the world's own truth.
+    truth = [row for row in world.truth("truth_daily.csv") if row["usage_date"] < "2026-11-01"]
+    cost = sum(Decimal(row[f"cost_usd_{name}"]) for row in truth for name in ("reserved", "on_demand", "spot"))
+    assert world.published(queries[1])[0][1] == cost.quantize(CENT)
+
+
 def test_summary_says_what_matters(world: World) -> None:
     text = world.first_output
     for expected in (
