@@ -40,7 +40,7 @@ types: .venv/.dev
 	$(BIN)/mypy
 
 pytest: .venv/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 dev: .venv/.run  ## Open the Dagster web page on the ledger
 	$(BIN)/inference-ledger dev

@@ -1,6 +1,7 @@
 """What every test shares: no network but this machine's own, and a place to find the recorded samples."""
 
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +33,21 @@ def samples() -> Path:
     if not SAMPLES.is_dir():
         pytest.skip("the recorded samples are not beside this checkout (../shared/samples)")
     return SAMPLES
+
+
+# The files that take minutes, longest first: whichever starts last would keep one worker busy alone.
+LONGEST = (
+    "test_end_to_end.py",
+    "test_cost_models.py",
+    "test_price_history.py",
+    "test_price_models.py",
+    "test_inventory_models.py",
+    "test_bills.py",
+    "test_project_rules.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (places.get(item.path.name, len(places)), -counts[item.path]))

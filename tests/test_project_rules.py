@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import jsonschema
 import pytest
+import yaml
 
 from orchestration import data_dictionary
 from orchestration.definitions import defs, prepare_dbt
@@ -180,6 +182,18 @@ def test_generated_documents_are_in_step(path: str) -> None:
 
 def test_the_data_dictionary_is_in_step() -> None:
     assert data_dictionary.PAGE.read_text(encoding="utf-8") == data_dictionary.page(), "run `make docs`"
+
+
+def test_editors_complete_the_ledger_by_its_schema() -> None:
+    assert data_dictionary.SCHEMA.read_text(encoding="utf-8") == data_dictionary.ledger_schema(), "run `make docs`"
+    schema = json.loads(data_dictionary.SCHEMA.read_text(encoding="utf-8"))
+    text = (ROOT / "ledger.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# yaml-language-server: $schema=ledger.schema.json\n")
+    ledger = json.loads(json.dumps(yaml.safe_load(text), default=str))
+    jsonschema.validate(ledger, schema)
+    ledger["fleet"][0]["purchase_option"] = "leased"
+    with pytest.raises(jsonschema.ValidationError, match="leased"):
+        jsonschema.validate(ledger, schema)
 
 
 def test_the_data_dictionary_says_unit_and_origin() -> None:

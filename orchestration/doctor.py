@@ -1,0 +1,171 @@
+"""`inference-ledger doctor`: whether the ledger is well, from the outside. It reads, and repairs nothing.
+
+Everything is looked at in what is on disk, so that it answers while a run is at work, and when none will start.
+"""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.text import Text
+
+from orchestration.settings import Settings, load_settings
+
+# A run copies the warehouse's marts beside the files in force before it replaces them.
+SPACE_PER_WAREHOUSE = 2
+LEAST_FREE_BYTES = 1_000_000_000
+STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look gave; `remedy` is empty where all is well."""
+
+    subject: str
+    state: Literal["ok", "warning", "error"]
+    text: str
+    remedy: str = ""
+
+
+def examine(settings: Settings, now: datetime) -> Iterator[Finding]:
+    """Yields a finding per thing looked at: disk, lock, published files, age, sources, alerts, keys."""
+    yield _space(settings)
+    yield _lock(settings)
+    manifest = _manifest(settings)
+    if isinstance(manifest, Finding):
+        yield manifest
+    else:
+        files = _files(settings, manifest)
+        yield files
+        yield _age(manifest, now)
+        if files.state == "ok":
+            yield from _tables(settings)
+    for name, why in settings.skipped_price_sources().items():
+        yield Finding(f"price source {name}", "warning", why, "set the variable, or take the source out of ledger.yaml")
+    for channel in settings.ledger.alerts.channels:
+        if channel.name not in settings.alert_addresses():
+            text = f"{channel.url_env} is not set: it gets nothing"
+            yield Finding(f"alert channel {channel.name}", "warning", text, f"set {channel.url_env}")
+
+
+def doctor(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The ledger.  [default: ledger.yaml]", show_default=False)
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Its data.  [default: data beside it]", show_default=False)
+    ] = None,
+) -> None:
+    """Look whether the ledger is well: disk, lock, published files, age, sources, alerts. Exit code 1 if it is not."""
+    from orchestration.cli import out
+
+    settings = load_settings(config, data_dir)
+    out.print(Text(f"{settings.config_path} is valid"), soft_wrap=True)
+    found = list(examine(settings, datetime.now(UTC)))
+    longest = max(len(one.subject) for one in found)
+    for one in found:
+        line = Text(f"{one.state:<8}", STYLES[one.state]).append(f"{one.subject:<{longest}}  {one.text}", "default")
+        out.print(line, soft_wrap=True)
+        if one.remedy:
+            out.print(Text(f"{'':<8}{'':<{longest}}  {one.remedy}", "dim"), soft_wrap=True)
+    if any(one.state == "error" for one in found):
+        raise typer.Exit(1)
+
+
+def _space(settings: Settings) -> Finding:
+    folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
+    size = settings.warehouse_path.stat().st_size if settings.warehouse_path.exists() else 0
+    free, needed = shutil.disk_usage(folder).free, max(LEAST_FREE_BYTES, SPACE_PER_WAREHOUSE * size)
+    text = f"{_gb(free)} free; the warehouse has {_gb(size)}"
+    if free < needed:
+        return Finding("disk", "error", text, f"make room: a run wants {_gb(needed)} free in {folder}")
+    return Finding("disk", "ok", text)
+
+
+def _lock(settings: Settings) -> Finding:
+    path = settings.data_dir / "run.lock"
+    if not path.exists():
+        return Finding("run", "warning", "none was ever started here", "inference-ledger run")
+    with path.open() as lock:  # shared, for an instant: a run that would start in it says that another is at work
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            since = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            return Finding("run", "ok", f"one is at work since {since:%Y-%m-%d %H:%M} UTC")
+    return Finding("run", "ok", "none is at work")
+
+
+def _manifest(settings: Settings) -> dict[str, Any] | Finding:
+    path = settings.published_dir / "manifest.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Finding(
+            "published files", "error", f"there are none in {settings.published_dir}", "inference-ledger run"
+        )
+    except ValueError as error:
+        return Finding("published files", "error", f"{path} is damaged: {error}", "inference-ledger run writes it anew")
+    return dict(content)
+
+
+def _files(settings: Settings, manifest: dict[str, Any]) -> Finding:
+    """Against the manifest's digests: a copy that was cut off opens without complaint."""
+    stated = {settings.published_database: manifest["database"]["sha256"]}
+    for table in manifest["tables"]:
+        stated[settings.published_dir / "parquet" / f"{table['name']}.parquet"] = table["parquet_sha256"]
+    wrong = []
+    for path, digest in stated.items():
+        if not path.exists():
+            wrong.append(f"{path.name} is missing")
+        else:
+            with path.open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
+                    wrong.append(f"{path.name} is not what was published")
+    if wrong:
+        return Finding("published files", "error", "; ".join(wrong), "inference-ledger run publishes them anew")
+    return Finding("published files", "ok", f"{len(stated)}, each as the manifest says")
+
+
+def _age(manifest: dict[str, Any], now: datetime) -> Finding:
+    day = datetime.fromisoformat(str(manifest["as_of_date"])).replace(tzinfo=UTC)
+    text = f"up to {day:%Y-%m-%d}, published {str(manifest['published_at'])[:16].replace('T', ' ')} UTC"
+    if now - day > timedelta(days=3):  # the day itself, a day to run in, and one to look into a failure
+        return Finding("last day", "error", text, "look into data/logs; is the schedule on? (docs/operations.md)")
+    return Finding("last day", "ok", text)
+
+
+def _tables(settings: Settings) -> Iterator[Finding]:
+    from orchestration.publication import open_published
+
+    with open_published(settings) as con:
+        stale = con.execute("select source from fct_source_freshness where status = 'stale' order by 1").fetchall()
+        incidents = con.execute(
+            "select severity, count(*) from fct_alerts where state in ('open', 'reopened') group by 1 order by 1"
+        ).fetchall()
+        undelivered = con.execute(
+            "select count(*), min(delivery_problem) from fct_alerts where delivery_problem is not null"
+        ).fetchone()
+    if stale:
+        names = ", ".join(name for (name,) in stale)
+        yield Finding("sources", "warning", f"stale: {names}", 'inference-ledger query "from fct_source_freshness"')
+    else:
+        yield Finding("sources", "ok", "none is stale")
+    told = ", ".join(f"{count} {severity}" for severity, count in incidents)
+    if any(severity == "page" for severity, _ in incidents):
+        yield Finding("alerts", "warning", f"open: {told}", "inference-ledger alerts")
+    else:
+        yield Finding("alerts", "ok", f"open: {told}" if told else "none is open")
+    if undelivered and undelivered[0]:
+        text = f"{undelivered[0]} did not arrive: {undelivered[1]}"
+        yield Finding("delivery", "error", text, "inference-ledger alerts test")
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB"
