@@ -178,7 +178,7 @@ QUERIES = {
             round(min(cost) filter (where is_run_now) over (partition by model, workload), 8)::double
                 as run_now_usd_per_million_tokens
         from best
-        qualify row_number() over (partition by model, workload order by cost, gpu_model, purchase_option) <= 5
+        qualify row_number() over (partition by model, workload order by cost, gpu_model, purchase_option) <= 3
             or (is_run_now and row_number() over (
                 partition by model, workload, is_run_now order by cost, gpu_model, purchase_option
             ) = 1)

@@ -8,6 +8,7 @@ charts' library styles its tooltip so; with no source for images and fonts, styl
 import base64
 import hashlib
 import json
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,11 @@ def build_report(database: Path, target: Path) -> int:
 def render(data: dict[str, Any]) -> str:
     """The page of what `report_data` returns."""
     library, program = _library(), (FOLDER / "report.js").read_text(encoding="utf-8")
+    last = date.fromisoformat(data["run"]["as_of_date"])
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("page.html").render(
         run=data["run"],
+        last_day=f"{last.day} {last:%b %Y}",
         policy=f"default-src 'none'; script-src {_digest(library)} {_digest(program)}; style-src 'unsafe-inline'; "
         "base-uri 'none'; form-action 'none'",
         style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
@@ -63,8 +66,10 @@ def script_json(data: object) -> str:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script."""
-    library: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    """Vega, Vega-Lite and Vega-Embed in one script, which says when it is there: the page's numbers do not wait for it."""
+    library: str = vl_convert.javascript_bundle(
+        "window.vegaEmbed = vegaEmbed; window.dispatchEvent(new Event('charts'));"
+    )
     if "</script" in library.lower() or "<!--" in library:
         raise ValueError("the charts' library cannot stand inside a page: it holds an end of a script")
     return library

@@ -92,9 +92,8 @@ function tokens(value) {
   const [size, word] = value >= 1e9 ? [1e9, "billion"] : value >= 1e6 ? [1e6, "million"] : [1, ""];
   return number(value / size, size === 1 ? 0 : value / size >= 100 ? 1 : 2) + (word && "\u00a0" + word);
 }
-function day(text) {
-  return new Date(text + "T00:00Z").toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
-}
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const day = (text) => `${Number(text.slice(8, 10))}\u00a0${MONTHS[Number(text.slice(5, 7)) - 1]}\u00a0${text.slice(0, 4)}`;
 const daysLater = (text, days) => new Date(Date.parse(text + "T00:00Z") + days * DAY_MS).toISOString().slice(0, 10);
 function span(from, to) {
   const days = [];
@@ -161,7 +160,8 @@ function fill(id, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== ""));
   return element;
 }
-const name = (text) => h("bdi", {}, text);
+/** A name as text of its own direction; a short one is not broken at its hyphens. */
+const name = (text) => h("bdi", { class: text.length <= 20 && !text.includes(" ") ? "whole" : null }, text);
 const tag = (word, text) => h("span", { class: "tag " + word }, text || plain(word));
 const empty = (text) => h("p", { class: "empty" }, text);
 /** A number as text, with its exact value for whoever reads the page by program. */
@@ -202,21 +202,25 @@ const folded = (summary, content) => h("details", {}, h("summary", {}, summary),
 
 // Colours are the page's own variables: light, dark and print need no drawing anew.
 const COLOURS = Array.from({ length: 8 }, (_, index) => `var(--c${index})`);
-const CONFIG = {
+const config = () => ({
   background: null, aria: false, font: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
   view: { stroke: null },
   axis: { gridColor: "var(--grid)", domainColor: "var(--line)", tickColor: "var(--line)", labelColor: "var(--soft)", titleColor: "var(--soft)",
-    labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 230, titlePadding: 8 },
-  legend: { labelColor: "var(--ink)", titleColor: "var(--soft)", labelFontSize: 12, orient: "top", title: null, labelLimit: 300, symbolType: "circle",
+    labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: isNarrow() ? 110 : 260, titlePadding: 8 },
+  legend: { labelColor: "var(--ink)", titleColor: "var(--soft)", labelFontSize: 12, orient: "top", title: null, labelLimit: isNarrow() ? 230 : 440, symbolType: "circle",
     symbolStrokeWidth: 0, offset: 12, columnPadding: 18 },
   text: { color: "var(--ink)" },
-};
+});
+/** Names of rows: on a phone, what stands behind the comma goes into a line of its own. */
+const rowNames = (field, more) => ({ field, type: "nominal", sort: null, title: null,
+  axis: { labelColor: "var(--ink)", domain: false, ticks: false, ...(isNarrow() ? { labelExpr: "split(datum.label, ', ')" } : {}), ...more } });
 const TIME = { field: "usage_date", type: "temporal", scale: { type: "utc" }, axis: { format: "%-d %b", title: null, grid: false, labelOverlap: true, tickCount: 8 } };
 const DAY = { field: "usage_date", type: "temporal", timeUnit: "utcyearmonthdate", title: "Day", format: "%-d %b %Y" };
 const isNarrow = () => document.documentElement.clientWidth < 640;
 const waiting = new Map();
 const views = new Map();
 let drawing = null;
+const charts = window.vegaEmbed ? Promise.resolve() : new Promise((resolve) => addEventListener("charts", resolve, { once: true }));
 
 /** Draws soon, one chart after the other, so that the page answers in between; null leaves what `fill` put there. */
 function draw(id, description, spec) {
@@ -225,6 +229,7 @@ function draw(id, description, spec) {
 }
 async function drawWaiting() {
   document.documentElement.removeAttribute("data-drawn");
+  await charts;
   while (waiting.size) {
     await new Promise((resolve) => setTimeout(resolve, 0));
     const [id, chart] = waiting.entries().next().value;
@@ -242,7 +247,9 @@ async function drawWaiting() {
     element.setAttribute("aria-label", chart.description);
     const spec = { $schema: "https://vega.github.io/schema/vega-lite/v6.json", width: "container", autosize: { type: "fit-x", contains: "padding" }, ...chart.spec };
     // `ast`: the charts' expressions are interpreted, so that the page needs no leave to make code of text.
-    views.set(id, await vegaEmbed(element, spec, { actions: false, ast: true, renderer: "svg", config: CONFIG }));
+    views.set(id, await vegaEmbed(element, spec, { actions: false, ast: true, renderer: "svg", config: config() }));
+    // The description above and the table below tell what is drawn; the marks one by one tell nothing to who cannot see.
+    element.querySelector("svg").setAttribute("aria-hidden", "true");
   }
   drawing = null;
   document.documentElement.dataset.drawn = "true";
@@ -320,8 +327,10 @@ function showExpected(list) {
   const drift = series ? new Map(data.drift.filter((row) => row.series_kind === series[0] && row.series === series[1]).map((row) => [row.usage_date, row])) : new Map();
   const points = span(filters.from, filters.to).map((date) => {
     const judged = drift.get(date);
+    const isJudged = judged && judged.state !== "learning";
     return { usage_date: date, cost: costs.has(date) ? unitCost(costs.get(date)) : null, expected: judged?.expected_usd_per_unit ?? null,
-      lower: judged?.lower_usd_per_unit ?? null, upper: judged?.upper_usd_per_unit ?? null,
+      // The band of a series that is still learning is so wide that it says nothing.
+      lower: isJudged ? judged.lower_usd_per_unit : null, upper: isJudged ? judged.upper_usd_per_unit : null,
       state: judged?.state ? STATES[judged.state] : "no expectation", is_drift: judged?.state === "drift" };
   });
   const tooltip = [DAY, { field: "cost", title: "USD per million tokens", format: ",.4f" }, { field: "expected", title: "Expected", format: ",.4f" },
@@ -339,7 +348,7 @@ function showExpected(list) {
         { transform: [{ filter: "datum.expected !== null" }, { calculate: "'Expected'", as: "line" }], mark: { type: "line", strokeDash: [4, 3], strokeWidth: 1.5, interpolate: "step" },
           encoding: { y: { ...y, field: "expected" }, color: { ...colour, field: "line" } } },
       ] : []),
-      { transform: [{ calculate: "'Actual'", as: "line" }], mark: { type: "line", strokeWidth: 2.2 }, encoding: { y: { ...y, field: "cost" }, color: { ...colour, field: "line" } } },
+      { transform: [{ calculate: "'Actual'", as: "line" }], mark: { type: "line", strokeWidth: 2.2, point: points.length <= 45 ? { size: 18 } : false }, encoding: { y: { ...y, field: "cost" }, color: { ...colour, field: "line" } } },
       ...(points.some((point) => point.is_drift && point.cost !== null) ? [{ mark: { type: "point", filled: true, size: 60, color: "var(--bad)", opacity: 1 },
         transform: [{ filter: "datum.is_drift && datum.cost !== null" }], encoding: { y: { ...y, field: "cost" } } }] : []),
       { mark: { type: "rule", opacity: 0.001, strokeWidth: 8, color: "var(--soft)", tooltip: true }, encoding: { tooltip } },
@@ -464,7 +473,8 @@ function showMix() {
   const lines = [...groups(shown, (row) => JSON.stringify([row.provider, row.gpu_model, row.pricing_category])).values()].map((group) => ({
     ...group[0], hours: sum(group, "gpu_hours"), cost: sum(group, "effective_cost_usd"), unused: sum(group, "unused_commitment_cost_usd"), savings: sum(group, "savings_usd"),
     whole: sum(wholes.get(JSON.stringify([group[0].provider, group[0].gpu_model])), "gpu_hours"), why: reason(group.find((row) => row.null_reason)?.null_reason),
-  }));
+  })).sort((a, b) => (a.provider + a.gpu_model < b.provider + b.gpu_model ? -1 : a.provider + a.gpu_model > b.provider + b.gpu_model ? 1
+    : Object.keys(CATEGORIES).indexOf(a.pricing_category) - Object.keys(CATEGORIES).indexOf(b.pricing_category)));
   fill("mix-table", table(`Purchase mix, ${day(filters.from)} to ${day(filters.to)}`, [
     ["Provider", (row) => row.provider],
     ["GPU", (row) => row.gpu_model],
@@ -510,12 +520,14 @@ function showDrift() {
     step.label = signed(step.value, usd(step.value));
     step.end = Math.max(step.from, step.to);
   }
+  const low = Math.min(...steps.flatMap((step) => [step.from, step.to]));
+  const high = Math.max(...steps.flatMap((step) => [step.from, step.to]));
+  const room = high - low || 1;
   draw("waterfall", `Waterfall of what moved the cost of ${day(filters.to)}: ${steps.map((step) => `${step.title} ${step.label}`).join(", ")}.`, {
-    height: { step: 30 }, data: { values: steps },
-    encoding: { y: { field: "title", type: "nominal", sort: null, title: null, axis: { labelColor: "var(--ink)", domain: false, ticks: false } } },
+    height: steps.length * 30, data: { values: steps }, encoding: { y: rowNames("title") },
     layer: [
       { mark: { type: "bar", height: 18, cornerRadius: 2 }, encoding: {
-        x: { field: "from", type: "quantitative", title: "USD per day, against expected", scale: { padding: isNarrow() ? 40 : 70 }, axis: { format: ",.0f" } }, x2: { field: "to" },
+        x: { field: "from", type: "quantitative", title: "USD per day, against expected", scale: { domain: [low - room * 0.03, high + room * (isNarrow() ? 0.45 : 0.12)], nice: false }, axis: { format: ",.0f", tickCount: isNarrow() ? 4 : 8 } }, x2: { field: "to" },
         color: { field: "kind", type: "nominal", scale: { domain: ["dearer", "cheaper", "together"], range: ["var(--up)", "var(--down)", "var(--whole)"] } },
         tooltip: [{ field: "title", title: "Effect" }, { field: "meaning", title: "Meaning" }, { field: "label", title: "USD per day" }] } },
       { mark: { type: "text", align: "left", dx: 6, fontSize: 12 }, encoding: { x: { field: "end", type: "quantitative" }, text: { field: "label" } } },
@@ -550,15 +562,14 @@ function showPrices() {
       .filter(([, value]) => value !== null).map(([kind, value]) => ({ gpu: `${row.gpu_model}, ${CATEGORIES[row.pricing_category] || row.pricing_category}`, kind, value,
         from: kind === "Market low" ? `${row.low_provider}, ${row.low_region}` : kind === "Our rate" ? "ours" : `${row.offer_count} offers of ${row.provider_count} providers` })));
     if (points.length) {
-      const y = { field: "gpu", type: "nominal", sort: null, title: null, axis: { labelColor: "var(--ink)", domain: false, ticks: false, grid: true, labelLimit: isNarrow() ? 130 : 230 } };
       draw("price-map", "Our rate per GPU-hour beside the market's low and median, by GPU and way of buying. The table below has the same numbers.", {
-        height: { step: 34 }, data: { values: points }, encoding: { y },
+        height: new Set(points.map((point) => point.gpu)).size * 36, data: { values: points }, encoding: { y: rowNames("gpu", { grid: true }) },
         layer: [
           { mark: { type: "rule", strokeWidth: 2, color: "var(--line)" }, encoding: { x: { field: "value", aggregate: "min", type: "quantitative" }, x2: { field: "value", aggregate: "max" } } },
           { mark: { type: "point", filled: true, opacity: 1, size: 120 }, encoding: {
-            x: { field: "value", type: "quantitative", title: "USD per GPU-hour", scale: { zero: true } },
+            x: { field: "value", type: "quantitative", title: "USD per GPU-hour", scale: { zero: true }, axis: { tickCount: isNarrow() ? 4 : 8 } },
             color: { field: "kind", type: "nominal", scale: { domain: ["Market low", "Market median", "Our rate"], range: ["var(--spot)", "var(--whole)", "var(--up)"] } },
-            shape: { field: "kind", type: "nominal", scale: { domain: ["Market low", "Market median", "Our rate"], range: ["triangle-right", "diamond", "circle"] }, legend: { symbolType: null } },
+            shape: { field: "kind", type: "nominal", scale: { domain: ["Market low", "Market median", "Our rate"], range: ["triangle-right", "diamond", "circle"] }, legend: { symbolType: null, columns: isNarrow() ? 2 : 3 } },
             tooltip: [{ field: "gpu", title: "GPU" }, { field: "kind", title: "What" }, { field: "value", title: "USD per GPU-hour", format: ",.4f" }, { field: "from", title: "From" }] } },
         ],
       });
@@ -610,11 +621,9 @@ function showAlternatives() {
     [...groups(shown, (row) => JSON.stringify([row.model, row.workload])).values()].map((group) => table([group[0].model, `workload ${group[0].workload}`].join(", "), [
       ["GPU", (row) => h("span", {}, name(row.gpu_model), row.is_run_now ? h("span", {}, " ", tag("ok", "runs it now")) : "")],
       ["Engine", (row) => `${row.tensor_parallel} GPU${row.tensor_parallel === 1 ? "" : "s"}, ${row.precision}, ${row.engine}`],
-      ["Bought", (row) => plain(row.purchase_option)],
-      ["From", (row) => `${row.provider}, ${row.region}`],
+      ["Bought", (row) => `${plain(row.purchase_option)}, ${row.provider} ${row.region}`],
       ["USD per GPU-hour", (row) => known(row.price_usd_per_gpu_hour, rate), "n"],
-      ["First token, ms", (row) => known(row.ttft_ms, (value) => number(value, 0)), "n"],
-      ["Per token, ms", (row) => known(row.tpot_ms, (value) => number(value, 1)), "n"],
+      ["First token, each further, ms", (row) => known(row.ttft_ms, (value) => `${number(value)}, ${row.tpot_ms === null ? "not known" : number(row.tpot_ms, 1)}`), "n"],
       ["Median error", (row) => known(row.tpot_median_error_ratio, (value) => "±" + percent(value, 0), plain(row.method)), "n"],
       ["USD per million", (row) => known(row.cost_usd_per_million_tokens, rate, "no traffic in four weeks"), "n"],
       ["Against GPUs in use", (row) => known(over(row.cost_usd_per_million_tokens, row.run_now_usd_per_million_tokens) === null ? null : row.cost_usd_per_million_tokens / row.run_now_usd_per_million_tokens - 1, change, "none estimated"), "n"],
@@ -642,11 +651,10 @@ function showTenants() {
   const bars = lines.filter((line) => line.tenant !== "unattributed").slice(0, 12);
   if (bars.length) {
     draw("tenants-chart", "Bars of cost by tenant, without what is unattributed. The table below has the same numbers.", {
-      height: { step: 28 }, data: { values: bars },
-      encoding: { y: { field: "label", type: "nominal", sort: null, title: null, axis: { labelColor: "var(--ink)", domain: false, ticks: false, labelLimit: isNarrow() ? 120 : 230 } } },
+      height: bars.length * 30, data: { values: bars }, encoding: { y: rowNames("label", { labelExpr: "datum.label" }) },
       layer: [
         { mark: { type: "bar", height: 16, cornerRadius: 2, color: "var(--c0)" }, encoding: {
-          x: { field: "cost", type: "quantitative", title: "USD, idle time included", axis: { format: ",.0f" } },
+          x: { field: "cost", type: "quantitative", title: "USD, idle time included", scale: { domain: [0, bars[0].cost * (isNarrow() ? 1.45 : 1.12)], nice: false }, axis: { format: ",.0f", tickCount: isNarrow() ? 4 : 8 } },
           tooltip: [{ field: "label", title: "Tenant" }, { field: "cost", title: "USD", format: ",.2f" }, { field: "unit", title: "USD per million tokens", format: ",.4f" }] } },
         { mark: { type: "text", align: "left", dx: 5, fontSize: 12 }, encoding: { x: { field: "cost", type: "quantitative" }, text: { field: "cost", format: "$,.2f" } } },
       ],
@@ -687,9 +695,12 @@ function showQuality() {
     ["What is wrong", (row) => row.message ?? "–", "long"],
   ], data.freshness) : empty("ledger.yaml names no price source and no usage source."));
   const gap = (row) => over(row.unexplained_difference, row.left_value);
+  const gaps = data.reconciliation.map(gap).filter((value) => value !== null).map(Math.abs);
+  const widest = gaps.length ? Math.max(...gaps) : null;
   fill("reconciliation", data.reconciliation.length ? [
     h("p", {}, beyond.length ? `${beyond.length} of ${data.reconciliation.length} comparisons of ${day(last)} differ by more than the tolerance.`
-      : `All ${data.reconciliation.filter((row) => row.is_within_tolerance).length} comparisons of ${day(last)} keep within their tolerance; what a gateway does not see of an engine's traffic is stated as such.`),
+      : `${data.reconciliation.filter((row) => row.is_within_tolerance).length} of ${data.reconciliation.length} comparisons of ${day(last)} keep within their tolerance.`,
+    widest === null ? "" : ` The largest part that nothing explains is ${percent(widest)} of what the first source says.`),
     folded("The comparisons", table(`What two sources say of ${day(last)}`, [
       ["Deployment", (row) => row.deployment],
       ["Sources", (row) => `${ROLES[row.left_role] || plain(row.left_role)} and ${ROLES[row.right_role] || plain(row.right_role)}`],
@@ -698,7 +709,7 @@ function showQuality() {
       ["Second says", (row) => known(row.right_value, number, reason(row.null_reason)), "n"],
       ["Not explained", (row) => known(row.unexplained_difference, number, reason(row.null_reason)), "n"],
       ["Share", (row) => known(gap(row), percent, reason(row.null_reason)), "n"],
-      ["Tolerance", (row) => (row.is_within_tolerance === null ? "not judged" : row.is_within_tolerance ? tag("ok", "within") : tag("error", "beyond"))],
+      ["Tolerance", (row) => (row.is_within_tolerance === null ? "not judged" : row.is_within_tolerance ? tag("ok", "within") : tag("beyond"))],
       ["Days beyond, of 28", (row) => exact(row.days_beyond_tolerance, number(row.days_beyond_tolerance)), "n"],
     ], data.reconciliation)),
   ] : empty(`No two usage sources speak of the same deployment on ${day(last)}, so nothing can be held against each other.`));
@@ -716,10 +727,10 @@ function showQuality() {
     ["Billed", ...money("billed_cost_usd")],
   ], data.bills) : empty("No bill was read: costs are modelled from prices and contracts. Bills are named under billing in ledger.yaml."));
   const left = [
-    [counts.unmapped_price_words, "words of price sources that have no meaning here yet", "fct_unmapped_prices"],
-    [counts.unmapped_names, "names of models or tenants that ledger.yaml does not know", "fct_unmapped_names"],
-    [counts.disbelieved_counters, "changes of counters that no GPU could have made, not counted", "fct_usage_anomalies"],
-    [data.restated.length ? data.restated[0].change_count : 0, "changes of costs published before", "fct_cost_restatements"],
+    [counts.unmapped_price_words, "Words of price sources that have no meaning here yet", "fct_unmapped_prices"],
+    [counts.unmapped_names, "Names of models or tenants that ledger.yaml does not know", "fct_unmapped_names"],
+    [counts.disbelieved_counters, "Changes of counters that no GPU could have made, not counted", "fct_usage_anomalies"],
+    [data.restated.length ? data.restated[0].change_count : 0, "Changes of costs published before", "fct_cost_restatements"],
   ].filter(([found]) => found > 0);
   fill("leftout",
     data.unmapped.length ? table("Tokens without a cost", [
@@ -731,7 +742,7 @@ function showQuality() {
       ["Day", (row) => day(row.usage_date)], ["What", (row) => row.name], ["Cause", (row) => plain(row.cause)], ["Restated", (row) => day(row.restated_date)],
       ["After the month's close", (row) => (row.is_after_close ? "yes" : "no")], ["Change, USD", (row) => known(row.change_cost_usd, (value) => signed(value, number(value, 2).replace("-", "−"))), "n"],
     ], data.restated) : "",
-    left.length ? h("ul", {}, left.map(([found, what, where]) => h("li", {}, exact(found, number(found)), ` ${what} (`, h("code", {}, where), ")"))) : "",
+    left.length ? h("ul", {}, left.map(([found, what, where]) => h("li", {}, what, ": ", exact(found, number(found)), " (", h("code", {}, where), ")"))) : "",
     data.unmapped.length || data.restated.length || left.length ? "" : empty("Nothing: every token has its place, every name is known, and no published cost was changed."));
 }
 
@@ -739,7 +750,7 @@ function showAlerts() {
   const more = data.alerts.length ? data.alerts[0].alert_count - data.alerts.length : 0;
   fill("alerts-list", data.alerts.length ? [
     data.alerts.map((row) => h("article", { class: "alert" },
-      h("p", { class: "title" }, tag(row.severity), " ", name(row.title)),
+      h("p", { class: "title" }, tag(row.severity, row.severity === "page" ? "urgent" : row.severity), " ", name(row.title)),
       h("p", { class: "none" }, `Since ${day(row.first_date)}, ${row.state}${row.acknowledged_by ? " by " : ""}`, row.acknowledged_by ? name(row.acknowledged_by) : "",
         row.impact_usd_per_day ? [", ", exact(row.impact_usd_per_day, usd(row.impact_usd_per_day)), " a day"] : "",
         row.exposed_usd_per_day ? [", ", exact(row.exposed_usd_per_day, usd(row.exposed_usd_per_day)), " a day rests on it"] : "",

@@ -31,7 +31,7 @@ def raw__published_costs(context: dg.AssetExecutionContext):
     deps=[*(dg.AssetKey(["marts", name]) for name in MARTS), dg.AssetKey(["alerts", "incidents"])],
 )
 def published_inference_ledger(context: dg.AssetExecutionContext):
-    """The marts as a read-only DuckDB file, Parquet, a report and a manifest; replaced when the copy equals the marts."""
+    """The marts as a read-only DuckDB file, Parquet and a report; replaced only when the copy equals the marts."""
     settings = load_settings()
     manifest = publish(settings, run_id=context.run_id, published_at=datetime.now(UTC))
     with Warehouse(settings.warehouse_path).connect() as con:
