@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestration.report.data import report_data
+from orchestration.settings import duckdb_config
 
 FOLDER = Path(__file__).parent
 
@@ -33,7 +34,7 @@ def build_report(database: Path, target: Path) -> int:
     Raises:
         duckdb.Error: the file lacks a table or column of the contract.
     """
-    with duckdb.connect(str(database), read_only=True) as con:
+    with duckdb.connect(str(database), read_only=True, config=duckdb_config()) as con:
         page = render(report_data(con))
     target.write_text(page, encoding="utf-8")
     return target.stat().st_size
@@ -66,7 +67,7 @@ def script_json(data: object) -> str:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, which says when it is there: the page's numbers do not wait for it."""
+    """Vega, Vega-Lite and Vega-Embed in one script, which says when it is there: numbers do not wait for charts."""
     library: str = vl_convert.javascript_bundle(
         "window.vegaEmbed = vegaEmbed; window.dispatchEvent(new Event('charts'));"
     )
