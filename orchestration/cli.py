@@ -1,4 +1,4 @@
-"""The command line: `inference-ledger run`, `query`, `alerts`, `check-config`, `replay` and others.
+"""The command line: `inference-ledger run`, `query`, `report`, `alerts`, `check-config`, `replay` and others.
 
 Errors a user can act on are printed as sentences, without a traceback. Exit codes: 0 published, 1 nothing could be
 published (or the command failed), 2 wrong usage or a wrong ledger.yaml.

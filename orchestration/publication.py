@@ -120,7 +120,12 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
             )
     finally:
         con.close()
-    new_report, report_problem = _new_report(settings, new_database)
+    new_report, report_problem = None, None
+    try:
+        new_report = _new_report(settings, new_database)
+    except ReportError as error:
+        logger.exception("the tables are published without a report of their own")
+        report_problem = str(error)
     manifest = {
         "contract_version": CONTRACT_VERSION,
         "run_id": run_id,
@@ -161,9 +166,7 @@ def write_report(settings: Settings) -> Path:
     manifest_file = settings.published_dir / "manifest.json"
     if not settings.published_database.exists() or not manifest_file.exists():
         raise FileNotFoundError(f"nothing is published in {settings.published_dir}; run `inference-ledger run` first")
-    new_report, problem = _new_report(settings, settings.published_database)
-    if new_report is None:
-        raise ReportError(str(problem))
+    new_report = _new_report(settings, settings.published_database)
     manifest = json.loads(manifest_file.read_text())
     manifest["report"] = _report_entry(settings, new_report)
     manifest["report_problem"] = None
@@ -175,8 +178,8 @@ def write_report(settings: Settings) -> Path:
     return settings.report_file
 
 
-def _new_report(settings: Settings, database: Path) -> tuple[Path | None, str | None]:
-    """The page beside its place, or why there is none."""
+def _new_report(settings: Settings, database: Path) -> Path:
+    """The page beside its place."""
     new_report = settings.report_file.with_name(f".{settings.report_file.name}.new")
     try:
         new_report.parent.mkdir(parents=True, exist_ok=True)
@@ -185,10 +188,9 @@ def _new_report(settings: Settings, database: Path) -> tuple[Path | None, str | 
 
         build_report(database, new_report)
     except Exception as error:  # noqa: BLE001 - whatever it is: a page never holds back the tables
-        logger.exception("the report could not be made")
         new_report.unlink(missing_ok=True)
-        return None, f"{type(error).__name__}: {error}"
-    return new_report, None
+        raise ReportError(f"{type(error).__name__}: {error}") from error
+    return new_report
 
 
 def _report_entry(settings: Settings, new_report: Path) -> dict[str, object]:

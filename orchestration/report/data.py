@@ -211,7 +211,9 @@ QUERIES = {
             strftime(first_seen_at, '%Y-%m-%d') as first_date, child_count, acknowledged_by,
             count(*) over () as alert_count
         from fct_alerts
-        where state <> 'resolved' and parent_incident_id is null
+        where state <> 'resolved'
+            and coalesce(parent_incident_id, '')
+                not in (select incident_id from fct_alerts where state <> 'resolved')
         order by list_position(['page', 'warning', 'info'], severity), impact_usd_per_day desc nulls last, incident_id
         limit 40
     """,

@@ -74,19 +74,19 @@ const reason = (code) => (code ? REASONS[code] || plain(code) : "");
 const plain = (code) => String(code).replaceAll("_", " ");
 const tenantName = (tenant) => (tenant === null ? "all other tenants" : tenant);
 
-function number(value, places = 0) {
-  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
+/** Digits without a sign where they round to nothing: no −0.00. */
+function number(value, places = 0, unit = "") {
+  const digits = Math.abs(value).toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
+  return (value < 0 && /[1-9]/.test(digits) ? "−" : "") + unit + digits;
 }
-function usd(value, places = 2) {
-  return (value < 0 ? "−$" : "$") + number(Math.abs(value), places);
-}
+const usd = (value, places = 2) => number(value, places, "$");
 /** Four digits that count, at least cents: $2.479, $0.04755, $34.12. */
 function rate(value) {
   const size = Math.abs(value);
   return usd(value, size === 0 || size >= 10 ? 2 : size >= 1 ? 3 : Math.min(8, 3 - Math.floor(Math.log10(size))));
 }
-const signed = (value, text) => (value > 0 ? "+" : "") + text;
-const change = (value) => signed(value, percent(value)).replace("-", "−");
+const signed = (value, text) => (value > 0 && /[1-9]/.test(text) ? "+" : "") + text;
+const change = (value) => signed(value, percent(value));
 const percent = (ratio, places = 1) => number(ratio * 100, places) + "\u00a0%";
 function tokens(value) {
   const [size, word] = value >= 1e9 ? [1e9, "billion"] : value >= 1e6 ? [1e6, "million"] : [1, ""];
@@ -191,7 +191,7 @@ function table(caption, columns, list, total) {
     const value = cell(row);
     return h(index ? "td" : "th", { class: kind || (index ? "words" : null), scope: index ? null : "row" }, typeof value === "string" ? name(value) : value);
   }));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, h("table", {}, h("caption", {}, caption),
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, h("table", {}, h("caption", {}, caption),
     h("thead", {}, h("tr", {}, columns.map(([title, , kind]) => h("th", { scope: "col", class: kind === "n" ? "n" : null }, title)))),
     h("tbody", {}, list.map(line)),
     total ? h("tfoot", {}, h("tr", { class: "total" }, total.map((value, index) => h(index ? "td" : "th", { scope: index ? null : "row", class: columns[index][2] || null }, value)))) : null));
@@ -294,6 +294,7 @@ function showHeadline(list) {
   fill("tiles",
     tile(`Per million tokens on ${day(filters.to)}`, known(now, rate, why),
       ratio === null ? `Not known against a week before: ${before === null ? "no cost per token on " + day(weekBefore) : why}.`
+        : Math.abs(ratio) < 0.0005 ? ["unchanged", ` against ${rate(before)} a week before`]
         : [h("strong", { class: Math.abs(ratio) < 0.005 ? null : ratio > 0 ? "bad" : "good" }, exact(ratio, `${ratio > 0 ? "▲" : "▼"} ${change(ratio)}`)), ` against ${rate(before)} a week before`]),
     tile("Expected band", band ?? h("span", { class: "none" }, "not known"),
       drift ? [tag(drift.state, STATES[drift.state] || plain(drift.state)), drift.expected_usd_per_unit === null ? "" : ` ${rate(drift.expected_usd_per_unit)} expected`]
@@ -314,7 +315,6 @@ function showHeadline(list) {
       h("a", { href: "#quality" }, "data quality"), "."],
     lost > 0 && [true, exact(lost, tokens(lost)), " tokens belong to no deployment and have no cost: ", h("a", { href: "#quality" }, "data quality"), "."],
   ]);
-  return { now, drift };
 }
 
 function showExpected(list) {
@@ -337,20 +337,21 @@ function showExpected(list) {
     { field: "lower", title: "Band from", format: ",.4f" }, { field: "upper", title: "Band to", format: ",.4f" }, { field: "state", title: "State" }];
   const hasBand = points.some((point) => point.lower !== null);
   const y = { type: "quantitative", title: "USD per million tokens", scale: { zero: true } };
-  const legend = ["Actual", ...(hasBand ? ["Expected", "Expected band"] : [])];
-  const colour = { type: "nominal", scale: { domain: legend, range: ["var(--ink)", "var(--accent)", "var(--band)"] }, legend: { symbolOpacity: 1 } };
+  const hasDrift = points.some((point) => point.is_drift && point.cost !== null);
+  const legend = { Actual: "var(--ink)", ...(hasBand ? { Expected: "var(--accent)", "Expected band": "var(--band)" } : {}), ...(hasDrift ? { "Outside the band": "var(--bad)" } : {}) };
+  const colour = { type: "nominal", scale: { domain: Object.keys(legend), range: Object.values(legend) }, legend: { columns: isNarrow() ? 2 : 4 } };
   draw("expected", `Line chart of cost per million tokens for each day${hasBand ? ", with the expected band" : ""}. The table below has the same numbers by model and GPU.`, {
     height: 240, data: { values: points }, encoding: { x: TIME },
     layer: [
       ...(hasBand ? [
-        { transform: [{ filter: "datum.lower !== null" }, { calculate: "'Expected band'", as: "line" }], mark: { type: "area", opacity: 0.16, interpolate: "step" },
+        { transform: [{ filter: "datum.lower !== null" }, { calculate: "'Expected band'", as: "line" }], mark: { type: "area", opacity: 1, interpolate: "step" },
           encoding: { y: { ...y, field: "lower" }, y2: { field: "upper" }, color: { ...colour, field: "line" } } },
         { transform: [{ filter: "datum.expected !== null" }, { calculate: "'Expected'", as: "line" }], mark: { type: "line", strokeDash: [4, 3], strokeWidth: 1.5, interpolate: "step" },
           encoding: { y: { ...y, field: "expected" }, color: { ...colour, field: "line" } } },
       ] : []),
       { transform: [{ calculate: "'Actual'", as: "line" }], mark: { type: "line", strokeWidth: 2.2, point: points.length <= 45 ? { size: 18 } : false }, encoding: { y: { ...y, field: "cost" }, color: { ...colour, field: "line" } } },
-      ...(points.some((point) => point.is_drift && point.cost !== null) ? [{ mark: { type: "point", filled: true, size: 60, color: "var(--bad)", opacity: 1 },
-        transform: [{ filter: "datum.is_drift && datum.cost !== null" }], encoding: { y: { ...y, field: "cost" } } }] : []),
+      ...(hasDrift ? [{ mark: { type: "point", filled: true, size: 60, opacity: 1 }, transform: [{ filter: "datum.is_drift && datum.cost !== null" }, { calculate: "'Outside the band'", as: "line" }],
+        encoding: { y: { ...y, field: "cost" }, color: { ...colour, field: "line" } } }] : []),
       { mark: { type: "rule", opacity: 0.001, strokeWidth: 8, color: "var(--soft)", tooltip: true }, encoding: { tooltip } },
     ],
   });
@@ -713,7 +714,7 @@ function showQuality() {
       ["Days beyond, of 28", (row) => exact(row.days_beyond_tolerance, number(row.days_beyond_tolerance)), "n"],
     ], data.reconciliation)),
   ] : empty(`No two usage sources speak of the same deployment on ${day(last)}, so nothing can be held against each other.`));
-  const money = (key) => [(row) => known(row[key], (value) => number(value, 2).replace("-", "−")), "n"];
+  const money = (key) => [(row) => known(row[key], (value) => number(value, 2)), "n"];
   fill("bills", data.bills.length ? table("By month and provider, USD. Modelled cost plus the differences is what was billed", [
     ["Month", (row) => row.month],
     ["Provider", (row) => row.provider],
@@ -740,7 +741,7 @@ function showQuality() {
     ], data.unmapped) : "",
     data.restated.length ? table("Costs that were restated, the latest first", [
       ["Day", (row) => day(row.usage_date)], ["What", (row) => row.name], ["Cause", (row) => plain(row.cause)], ["Restated", (row) => day(row.restated_date)],
-      ["After the month's close", (row) => (row.is_after_close ? "yes" : "no")], ["Change, USD", (row) => known(row.change_cost_usd, (value) => signed(value, number(value, 2).replace("-", "−"))), "n"],
+      ["After the month's close", (row) => (row.is_after_close ? "yes" : "no")], ["Change, USD", (row) => known(row.change_cost_usd, (value) => signed(value, number(value, 2))), "n"],
     ], data.restated) : "",
     left.length ? h("ul", {}, left.map(([found, what, where]) => h("li", {}, what, ": ", exact(found, number(found)), " (", h("code", {}, where), ")"))) : "",
     data.unmapped.length || data.restated.length || left.length ? "" : empty("Nothing: every token has its place, every name is known, and no published cost was changed."));
