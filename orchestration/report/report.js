@@ -214,7 +214,9 @@ const config = () => ({
 /** Names of rows: on a phone, what stands behind the comma goes into a line of its own. */
 const rowNames = (field, more) => ({ field, type: "nominal", sort: null, title: null,
   axis: { labelColor: "var(--ink)", domain: false, ticks: false, ...(isNarrow() ? { labelExpr: "split(datum.label, ', ')" } : {}), ...more } });
-const TIME = { field: "usage_date", type: "temporal", scale: { type: "utc" }, axis: { format: "%-d %b", title: null, grid: false, labelOverlap: true, tickCount: 8 } };
+/** Days from left to right; of few days one tick each, since ticks of hours would repeat them. */
+const time = () => ({ field: "usage_date", type: "temporal", scale: { type: "utc" },
+  axis: { format: "%-d %b", title: null, grid: false, labelOverlap: true, tickCount: span(filters.from, filters.to).length <= 10 ? "day" : 8 } });
 const DAY = { field: "usage_date", type: "temporal", timeUnit: "utcyearmonthdate", title: "Day", format: "%-d %b %Y" };
 const isNarrow = () => document.documentElement.clientWidth < 640;
 const waiting = new Map();
@@ -341,7 +343,7 @@ function showExpected(list) {
   const legend = { Actual: "var(--ink)", ...(hasBand ? { Expected: "var(--accent)", "Expected band": "var(--band)" } : {}), ...(hasDrift ? { "Outside the band": "var(--bad)" } : {}) };
   const colour = { type: "nominal", scale: { domain: Object.keys(legend), range: Object.values(legend) }, legend: { columns: isNarrow() ? 2 : 4 } };
   draw("expected", `Line chart of cost per million tokens for each day${hasBand ? ", with the expected band" : ""}. The table below has the same numbers by model and GPU.`, {
-    height: 240, data: { values: points }, encoding: { x: TIME },
+    height: 240, data: { values: points }, encoding: { x: time() },
     layer: [
       ...(hasBand ? [
         { transform: [{ filter: "datum.lower !== null" }, { calculate: "'Expected band'", as: "line" }], mark: { type: "area", opacity: 1, interpolate: "step" },
@@ -380,8 +382,8 @@ function showLines(list) {
     height: 260, data: { values: points },
     mark: { type: "line", strokeWidth: 2.2, point: points.length < 200 ? { size: 18 } : false },
     encoding: {
-      x: TIME, y: { field: "cost", type: "quantitative", title: "USD per million tokens", scale: { zero: true } },
-      color: { field: "series", type: "nominal", scale: { domain, range: COLOURS }, legend: { columns: isNarrow() ? 1 : 2 } },
+      x: time(), y: { field: "cost", type: "quantitative", title: "USD per million tokens", scale: { zero: true } },
+      color: { field: "series", type: "nominal", scale: { domain, range: COLOURS }, legend: { columns: isNarrow() ? 1 : 2, symbolType: "stroke", symbolStrokeWidth: 3, symbolSize: 200 } },
       tooltip: [DAY, { field: "series", title: "What" }, { field: "cost", title: "USD per million tokens", format: ",.4f" }],
     },
   });
@@ -449,7 +451,8 @@ function showMix() {
     tile("Unused commitments", known(unused, (value) => usd(value), "their rate is not known"), over(unused, (cost ?? 0) + (unused ?? 0)) === null ? "" : percent(over(unused, (cost ?? 0) + (unused ?? 0))) + " of all spending", unused > 0 ? "bad" : null),
     tile("Saved against on demand", known(sum(shown, "savings_usd"), (value) => usd(value)), "after unused commitments"));
   const parts = [["Reserved", "var(--reserved)"], ["On demand", "var(--demand)"], ["Spot", "var(--spot)"], ["Unused commitment", "var(--waste)"]];
-  const bars = [];
+  // The range is that of the filter, also where nothing was held at its ends.
+  const bars = [filters.from, filters.to].map((date) => ({ usage_date: date, part: "Reserved", place: 0, cost: 0 }));
   for (const [date, group] of groups(shown, (row) => row.usage_date)) {
     for (const [category, word] of Object.entries(CATEGORIES)) {
       const amount = sum(group.filter((row) => row.pricing_category === category), "effective_cost_usd");
@@ -458,11 +461,13 @@ function showMix() {
     const waste = sum(group, "unused_commitment_cost_usd");
     if (waste) bars.push({ usage_date: date, part: "Unused commitment", place: 3, cost: waste });
   }
-  if (bars.length) {
+  if (bars.some((bar) => bar.cost)) {
     draw("mix-chart", "Stacked columns of cost for each day: reserved, on demand, spot, and unused commitments. The table below has the same numbers by provider and GPU.", {
       height: 240, data: { values: bars }, mark: { type: "bar", binSpacing: bars.length > 500 ? 0 : 1 },
       encoding: {
-        x: { ...TIME, timeUnit: "utcyearmonthdate", bandPosition: 0.5 },
+        x: span(filters.from, filters.to).length <= 14
+          ? { field: "usage_date", type: "ordinal", timeUnit: "utcyearmonthdate", axis: { format: "%-d %b", title: null, labelAngle: 0, labelOverlap: true } }
+          : { ...time(), timeUnit: "utcyearmonthdate" },
         y: { field: "cost", type: "quantitative", title: "USD per day", stack: true, axis: { format: ",.0f" } },
         color: { field: "part", type: "nominal", scale: { domain: parts.map(([part]) => part), range: parts.map(([, colour]) => colour) }, legend: { columns: isNarrow() ? 2 : 4 } },
         order: { field: "place" },

@@ -343,6 +343,12 @@ def test_a_year_opens_quickly_and_is_small(
         )
         assert found.console == []
         assert found.page.locator("#from").input_value() == "2025-11-11"
+        # So many days have lines without points; their legend is told apart all the same.
+        keys = found.page.locator("#lines .role-legend-symbol path").evaluate_all(
+            "all => all.map(each => each.getAttribute('stroke') + each.getAttribute('stroke-width'))"
+        )
+        assert len(set(keys)) == 3
+        assert all(key.endswith(")3") for key in keys), keys
         with capsys.disabled():
             print(  # noqa: T201 - the measurement that docs/report.md states
                 f"\na year: {size / 1e6:.2f} MB, built in {built:.1f} s, numbers after {marks['ledger-shown']:.0f} ms, "
