@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from orchestration import publication
+from orchestration.defs.publish.assets import report_is_made
 from orchestration.publication import PublicationError, ReportError, open_published, publish, write_report
 from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import Warehouse
@@ -131,10 +132,13 @@ def test_the_report_is_published_with_the_tables(settings: Settings) -> None:
     assert [path.name for path in settings.report_file.parent.iterdir()] == ["index.html"]
 
 
-def test_a_report_that_fails_does_not_hold_back_the_tables(settings: Settings) -> None:
-    """The page of the day before stays; the manifest says that it is none of this run's."""
+def test_a_report_that_fails_does_not_hold_back_the_tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of the day before stays; manifest and check say that it is none of this run's."""
+    monkeypatch.setenv("LEDGER_CONFIG", str(settings.config_path))
+    monkeypatch.setenv("LEDGER_DATA_DIR", str(settings.data_dir))
     fill_by_the_contract(settings)
     publish(settings, run_id="run-1", published_at=NOW)
+    assert report_is_made().passed
     before = settings.report_file.read_bytes()
     fill(settings, "2.20")
     with Warehouse(settings.warehouse_path).connect() as con:
@@ -143,6 +147,9 @@ def test_a_report_that_fails_does_not_hold_back_the_tables(settings: Settings) -
     assert manifest["report"] is None
     assert "fct_gpu_sizing does not exist" in str(manifest["report_problem"])
     assert settings.report_file.read_bytes() == before
+    check = report_is_made()
+    assert not check.passed
+    assert "fct_gpu_sizing does not exist" in str(check.description)
     assert [path.name for path in settings.report_file.parent.iterdir()] == ["index.html"]
     with open_published(settings) as con:
         assert con.execute("select sum(cost_usd) from fct_a").fetchone() == (Decimal("6.60"),)
