@@ -1,4 +1,4 @@
-"""The command line: `inference-ledger run`, `query`, `alerts`, `check-config`, `replay` and others.
+"""The command line: `inference-ledger run`, `query`, `report`, `alerts`, `check-config`, `replay` and others.
 
 Errors a user can act on are printed as sentences, without a traceback. Exit codes: 0 published, 1 nothing could be
 published (or the command failed), 2 wrong usage or a wrong ledger.yaml.
@@ -91,6 +91,7 @@ STEP_TITLES = {
     "alerts__incidents": "Take up findings",
     "published__inference_ledger": "Publish",
     "published__inference_ledger_published_file_opens": "Open what was published",
+    "published__inference_ledger_report_is_made": "Look at the report",
 }
 
 
@@ -352,6 +353,22 @@ def query(
     _print_rows(columns, [[_cell(value) for value in row] for row in rows[:limit]])
     if len(rows) > limit:
         out.print(f"… more rows; raise --limit (now {limit})")
+
+
+@app.command()
+def report(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """Make the report of the published tables anew, such as after an upgrade, and say where it is."""
+    settings = load_settings(config, data_dir)
+    from orchestration.publication import ReportError, write_report
+
+    try:
+        with _only_run(settings):
+            path = write_report(settings)
+    except FileNotFoundError as error:
+        _fail(str(error))
+    except ReportError as error:
+        _fail(f"the report could not be made: {error}")
+    out.print(f"{_short(path)}, {path.stat().st_size / 1e6:.1f} MB; opens in any browser", markup=False, soft_wrap=True)
 
 
 @app.command("export-focus")
@@ -670,6 +687,7 @@ def print_summary(settings: Settings, delivery: "Delivery | None" = None) -> Non
         out.print(Text("Price source ").append(name, "yellow").append(f" {why}"), soft_wrap=True)
     out.print(
         f"\nPublished to {_short(settings.published_dir)}: inference_ledger.duckdb, parquet/, manifest.json\n"
+        f"Open in a browser: {_short(settings.report_file)}\n"
         'Look further:  inference-ledger query "from fct_unit_costs_daily"   ·   inference-ledger dev'
     )
 

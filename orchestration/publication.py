@@ -1,8 +1,9 @@
 """Publishing: what readers open is replaced whole, after every check, and never half-built.
 
-`data/published/` holds `inference_ledger.duckdb`, one Parquet file a table, and `manifest.json`. Each file is written
-beside its place, read back, and renamed over the old one, the manifest last: a reader that has the old file open keeps
-it, a new reader gets the new one, and a crash in between leaves a manifest whose hashes tell the truth.
+`data/published/` holds `inference_ledger.duckdb`, one Parquet file a table, `report/index.html`, and `manifest.json`.
+Each file is written beside its place, read back, and renamed over the old one, the manifest last: a reader that has the
+old file open keeps it, a new reader gets the new one, and a crash in between leaves a manifest whose hashes tell the
+truth.
 """
 
 import hashlib
@@ -27,6 +28,10 @@ CONTRACT_VERSION = 1
 
 class PublicationError(Exception):
     """The copy does not hold what the warehouse holds; the files published before stay in place."""
+
+
+class ReportError(Exception):
+    """The page cannot be made of the published tables; the page published before stays in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,10 @@ def mart_tables(con: duckdb.DuckDBPyConnection, database: str) -> list[str]:
 
 
 def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[str, object]:
-    """Copies the marts into `data/published` and returns the manifest.
+    """Copies the marts into `data/published`, makes the report of the copy, and returns the manifest.
+
+    A report that cannot be made does not stop the tables: the page of the day before stays, which says so in its head,
+    and the manifest has no `report` but a `report_problem`.
 
     Raises:
         PublicationError: the copy differs from the warehouse, or there is nothing to publish.
@@ -64,7 +72,11 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
     target = settings.published_dir
     (target / "parquet").mkdir(parents=True, exist_ok=True)
     new_database = target / ".inference_ledger.duckdb.new"
-    for leftover in (*target.glob(".*.new*"), *(target / "parquet").glob(".*.new")):
+    for leftover in (
+        *target.glob(".*.new*"),
+        *(target / "parquet").glob(".*.new"),
+        *settings.report_file.parent.glob(".*.new"),
+    ):
         leftover.unlink()
     con = duckdb.connect(config=duckdb_config())
     con.execute("set timezone = 'UTC'")
@@ -108,12 +120,20 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
             )
     finally:
         con.close()
+    new_report, report_problem = None, None
+    try:
+        new_report = _new_report(settings, new_database)
+    except ReportError as error:
+        logger.exception("the tables are published without a report of their own")
+        report_problem = str(error)
     manifest = {
         "contract_version": CONTRACT_VERSION,
         "run_id": run_id,
         "as_of_date": str(run[0]),
         "published_at": published_at.isoformat(),
         "database": {"file": settings.published_database.name, "sha256": _durable_sha256(new_database)},
+        "report": None if new_report is None else _report_entry(settings, new_report),
+        "report_problem": report_problem,
         "tables": [asdict(table) for table in tables],
     }
     new_manifest = target / ".manifest.json.new"
@@ -122,6 +142,9 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
     new_database.replace(settings.published_database)
     for table in tables:
         (target / "parquet" / f".{table.name}.parquet.new").replace(target / "parquet" / f"{table.name}.parquet")
+    if new_report is not None:
+        new_report.replace(settings.report_file)
+        _sync_folder(settings.report_file.parent)
     new_manifest.replace(target / "manifest.json")
     _sync_folder(target)
     for stale in set((target / "parquet").glob("*.parquet")) - {
@@ -129,6 +152,53 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
     }:
         stale.unlink()
     return manifest
+
+
+def write_report(settings: Settings) -> Path:
+    """Makes the report of what is published anew, such as after an upgrade, and returns where it is.
+
+    Its entry in the manifest follows it.
+
+    Raises:
+        FileNotFoundError: nothing has been published yet.
+        ReportError: the page cannot be made of these tables.
+    """
+    manifest_file = settings.published_dir / "manifest.json"
+    if not settings.published_database.exists() or not manifest_file.exists():
+        raise FileNotFoundError(f"nothing is published in {settings.published_dir}; run `inference-ledger run` first")
+    new_report = _new_report(settings, settings.published_database)
+    manifest = json.loads(manifest_file.read_text())
+    manifest["report"] = _report_entry(settings, new_report)
+    manifest["report_problem"] = None
+    new_manifest = manifest_file.with_name(".manifest.json.new")
+    new_manifest.write_text(json.dumps(manifest, indent=2) + "\n")
+    _durable_sha256(new_manifest)
+    new_report.replace(settings.report_file)
+    new_manifest.replace(manifest_file)
+    return settings.report_file
+
+
+def _new_report(settings: Settings, database: Path) -> Path:
+    """The page beside its place."""
+    new_report = settings.report_file.with_name(f".{settings.report_file.name}.new")
+    try:
+        new_report.parent.mkdir(parents=True, exist_ok=True)
+        # The charts' library takes a moment to load, which commands that only read need not wait for.
+        from orchestration.report.page import build_report
+
+        build_report(database, new_report)
+    except Exception as error:  # noqa: BLE001 - whatever it is: a page never holds back the tables
+        new_report.unlink(missing_ok=True)
+        raise ReportError(f"{type(error).__name__}: {error}") from error
+    return new_report
+
+
+def _report_entry(settings: Settings, new_report: Path) -> dict[str, object]:
+    return {
+        "file": settings.report_file.relative_to(settings.published_dir).as_posix(),
+        "sha256": _durable_sha256(new_report),
+        "size_bytes": new_report.stat().st_size,
+    }
 
 
 def _by_time(con: duckdb.DuckDBPyConnection, name: str) -> str:

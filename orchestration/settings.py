@@ -1053,6 +1053,11 @@ class Settings:
         return self.published_dir / "inference_ledger.duckdb"
 
     @property
+    def report_file(self) -> Path:
+        """The page that people open; whole in itself."""
+        return self.published_dir / "report" / "index.html"
+
+    @property
     def alerts_dir(self) -> Path:
         """Incidents, what people said about them and the outbox: not a cache, back it up."""
         return self.data_dir / "alerts"

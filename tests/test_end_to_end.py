@@ -6,6 +6,7 @@ come from the files through scrapers, DuckDB and dbt. They must agree to the tok
 
 import csv
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from examples.generate import generate
 from orchestration.dbt_runs import run_dbt
 from tests import focus_validator
 from tests.fault_server import Answer, FaultServer
+from tests.report.worlds import chromium, opened
 
 ROOT = Path(__file__).parents[1]
 COMMAND = str(Path(sys.executable).with_name("inference-ledger"))
@@ -441,6 +443,30 @@ def test_focus_rows_and_tenants_sum_to_the_fleet(world: World) -> None:
     assert focus == fleet + unused
     assert tokens == served
     assert world.published("select sum(cost_usd), sum(total_tokens) from fct_tenant_costs_daily") == [(fleet, served)]
+
+
+def test_the_report_opens_and_its_numbers_are_those_of_the_published_file(world: World) -> None:
+    page = world.data / "published" / "report" / "index.html"
+    manifest = json.loads((world.data / "published" / "manifest.json").read_text())
+    assert manifest["report"]["sha256"] == hashlib.sha256(page.read_bytes()).hexdigest()
+    assert "Open in a browser: data/published/report/index.html" in world.first_output
+    unit_cost = (
+        "1e6 * sum(cost_usd) / sum(priced_total_tokens) from fct_unit_costs_daily where pricing_category = 'all'"
+    )
+    [(whole,)] = world.published(f"select {unit_cost}")
+    [(today,)] = world.published(f"select {unit_cost} and usage_date = '{END}'")
+    [(of_one,)] = world.published(f"select {unit_cost} and usage_date = '{END}' and model = 'Qwen/Qwen3-32B'")
+    [(unused,)] = world.published("select sum(unused_commitment_cost_usd) from fct_purchase_mix_daily")
+    with chromium() as browser, opened(browser, page) as found:
+        totals = found.page.locator("#selection data").evaluate_all("all => all.map(each => Number(each.value))")
+        assert totals[2] == pytest.approx(float(whole), rel=1e-9)
+        assert found.number("#tiles .value") == pytest.approx(float(today), rel=1e-9)
+        assert found.number("#mix-tiles .tile:nth-child(4)") == pytest.approx(float(unused), rel=1e-9)
+        found.choose(model="Qwen/Qwen3-32B")
+        assert found.number("#tiles .value") == pytest.approx(float(of_one), rel=1e-9)
+        assert found.page.locator("svg").count() == 6
+        assert found.console == []
+        assert len(found.requests) == 1
 
 
 def test_a_month_can_be_exported_alone(world: World) -> None:

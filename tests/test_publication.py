@@ -12,9 +12,11 @@ import duckdb
 import pytest
 
 from orchestration import publication
-from orchestration.publication import PublicationError, open_published, publish
+from orchestration.defs.publish.assets import report_is_made
+from orchestration.publication import PublicationError, ReportError, open_published, publish, write_report
 from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import Warehouse
+from tests.report import worlds
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 OLDEST_READER = Path(__file__).parents[1] / ".venv" / "oldest-reader"
@@ -106,6 +108,64 @@ def test_a_copy_that_differs_is_not_published(settings: Settings, monkeypatch: p
     monkeypatch.undo()
     publish(settings, run_id="run-3", published_at=NOW)
     assert [path.name for path in settings.published_dir.rglob("*.new*")] == []
+
+
+def fill_by_the_contract(settings: Settings) -> None:
+    """The marts that the report reads, as tests/report/worlds.py writes them."""
+    with Warehouse(settings.warehouse_path).connect() as con:
+        con.execute("set schema = 'marts'")
+        worlds.fill(con, worlds.SMALL)
+
+
+def test_the_report_is_published_with_the_tables(settings: Settings) -> None:
+    fill_by_the_contract(settings)
+    manifest = publish(settings, run_id="run-7", published_at=NOW)
+    stored = settings.report_file.read_bytes()
+    assert manifest["report_problem"] is None
+    assert manifest["report"] == {
+        "file": "report/index.html",
+        "sha256": hashlib.sha256(stored).hexdigest(),
+        "size_bytes": len(stored),
+    }
+    # It is that of this run, made before anything was renamed into place, and leaves nothing beside itself.
+    assert b"<code>run-7</code>" in stored
+    assert [path.name for path in settings.report_file.parent.iterdir()] == ["index.html"]
+
+
+def test_a_report_that_fails_does_not_hold_back_the_tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of the day before stays; manifest and check say that it is none of this run's."""
+    monkeypatch.setenv("LEDGER_CONFIG", str(settings.config_path))
+    monkeypatch.setenv("LEDGER_DATA_DIR", str(settings.data_dir))
+    fill_by_the_contract(settings)
+    publish(settings, run_id="run-1", published_at=NOW)
+    assert report_is_made().passed
+    before = settings.report_file.read_bytes()
+    fill(settings, "2.20")
+    with Warehouse(settings.warehouse_path).connect() as con:
+        con.execute("drop table marts.fct_gpu_sizing")
+    manifest = publish(settings, run_id="run-2", published_at=NOW)
+    assert manifest["report"] is None
+    assert "fct_gpu_sizing does not exist" in str(manifest["report_problem"])
+    assert settings.report_file.read_bytes() == before
+    check = report_is_made()
+    assert not check.passed
+    assert "fct_gpu_sizing does not exist" in str(check.description)
+    assert [path.name for path in settings.report_file.parent.iterdir()] == ["index.html"]
+    with open_published(settings) as con:
+        assert con.execute("select sum(cost_usd) from fct_a").fetchone() == (Decimal("6.60"),)
+    with pytest.raises(ReportError, match="fct_gpu_sizing"):
+        write_report(settings)
+
+
+def test_the_report_can_be_made_anew(settings: Settings) -> None:
+    with pytest.raises(FileNotFoundError, match="inference-ledger run"):
+        write_report(settings)
+    fill_by_the_contract(settings)
+    first = publish(settings, run_id="run-1", published_at=NOW)
+    settings.report_file.unlink()
+    assert write_report(settings) == settings.report_file
+    manifest = json.loads((settings.published_dir / "manifest.json").read_text())
+    assert manifest == first  # the same page of the same tables
 
 
 def test_a_table_that_is_gone_leaves_no_stale_parquet(settings: Settings) -> None:
