@@ -216,6 +216,7 @@ def test_exposures_name_every_table_their_readers_name(manifest: dict[str, Any])
         "run_summary": "cli.py",
         "sizing_answers": "sizing_answers.py",
         "capacity_plan": "capacity_report.py",
+        "report": "report/data.py",
     }
     for name, file in readers.items():
         exposure = manifest["exposures"][f"exposure.inference_ledger.{name}"]
