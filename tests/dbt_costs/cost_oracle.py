@@ -142,6 +142,57 @@ def _engine_usage(world: World) -> tuple[dict[tuple[str, datetime], Row], list[t
     return usage, covered
 
 
+TOKEN_COUNTERS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+
+
+def start_up_pieces(world: World) -> list[tuple[str, str, datetime, datetime, bool]]:
+    """Source, replica, from, to, and whether the replica was starting up: of the times of which that is known.
+
+    A process starts up until a token counter has moved, for 3 hours at most; a page tells since the page before it.
+    """
+    pages: dict[tuple[str, str], dict[datetime, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for s in world.samples:
+        if s["metric_name"] in TOKEN_COUNTERS:
+            pages[s["source_name"], s["replica_key"]][s["scraped_at"]].append(s)
+    pieces = []
+    for (source, replica), by_instant in pages.items():
+        before: tuple[datetime, datetime | None] | None = None
+        for at, rows in sorted(by_instant.items()):
+            processes = [r["process_started_at"] for r in rows if r["process_started_at"]]
+            created = [r["series_created_at"] for r in rows if r["series_created_at"]]
+            stated = max(processes) if processes else min(created) if created else None
+            earlier, before = before, (at, stated)
+            if stated is None:
+                continue
+            told_from = min(stated, at)
+            if earlier is not None and earlier[0] >= at - 3 * HOUR:
+                is_same = earlier[1] is not None and abs(stated - earlier[1]) <= timedelta(seconds=1)
+                told_from = earlier[0] if is_same else max(told_from, earlier[0])
+            told_from = max(told_from, at - 3 * HOUR)
+            quiet_to = at
+            if any(r["value"] > 0 for r in rows):
+                quiet_to = min([*created, at]) if created else told_from
+            quiet_to = max(told_from, min(quiet_to, min(stated, at) + 3 * HOUR))
+            pieces += [(source, replica, told_from, quiet_to, True), (source, replica, quiet_to, at, False)]
+    return pieces
+
+
+def start_ups_hourly(world: World) -> dict[tuple[str, datetime], tuple[Fraction, Fraction]]:
+    """Deployment and hour -> replica-seconds of starting up, and of which it is known; only where it is of any."""
+    routes = {r["source_name"]: r["deployment"] for r in world.routes if r["model_match"] == "*"}
+    found: dict[tuple[str, datetime], tuple[Fraction, Fraction]] = {}
+    for source, _, start, end, is_start_up in start_up_pieces(world):
+        hour = hour_of(start)
+        while hour < end:
+            length = seconds(max(start, hour), min(end, hour + HOUR))
+            if length and source in routes:
+                place = (routes[source], hour)
+                quiet, known = found.get(place, (Fraction(0), Fraction(0)))
+                found[place] = (quiet + (length if is_start_up else 0), known + length)
+            hour += HOUR
+    return found
+
+
 def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
     """Deployment and hour -> tokens, requests and busy seconds by the gateway's log."""
     first: dict[tuple[object, ...], Row] = {}
@@ -652,6 +703,7 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
     """Deployment, pricing category and hour -> the row of fct_inference_costs_hourly."""
     parts, _ = fleet_parts(world)
     usage = usage_hourly(world)
+    start_ups = start_ups_hourly(world)
     grouped: dict[tuple[str, datetime], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for part in parts:
         grouped[part["deployment"], part["hour"]][part["category"]].append(part)
@@ -659,12 +711,16 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
     for (deployment, hour), categories in grouped.items():
         used = usage.get((deployment, hour))
         allocated = sum(p["replica_seconds"] for ps in categories.values() for p in ps if p["is_first"])
-        utilization = coverage = None
+        utilization = coverage = starting = start_coverage = None
         if used is not None:
             utilization = min(rounded(Fraction(used["active"]) / allocated, 8), Decimal(1))
             coverage = used["reported"]
             if used["basis"] == "engine_counters":
                 coverage = min(Fraction(used["observed"]) / allocated, Fraction(1))
+            if (deployment, hour) in start_ups:
+                quiet, known = start_ups[deployment, hour]
+                starting = min(rounded(quiet / allocated, 8), 1 - utilization)
+                start_coverage = min(known / allocated, Fraction(1))
         names = sorted(categories)
         weights = [total(p["gpu_hours"] for p in categories[name]) for name in names]
         if any(weight is None for weight in weights):
@@ -679,6 +735,10 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
             active = None
             if cost is not None and utilization is not None:
                 active = rounded(cost * utilization, 10)
+            start_up = None
+            if active is not None and starting is not None:
+                start_up = min(rounded(cost * starting, 10), cost - active)
+            gpu_hours = total(p["gpu_hours"] for p in own)
             reasons = sorted(p["reason"] for p in own if p["reason"])
             bases = {p["basis"] for p in own}
             tokens = {column: values[position] for column, values in shares.items()}
@@ -687,10 +747,14 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
                 "provider": own[0]["entry"]["provider"],
                 "gpu_model": own[0]["gpu_model"],
                 "pricing_model": min(p["bought"] for p in own),
-                "gpu_hours": total(p["gpu_hours"] for p in own),
+                "gpu_hours": gpu_hours,
                 "cost_usd": cost,
                 "active_cost_usd": active,
                 "idle_cost_usd": None if active is None else cost - active,
+                "start_up_gpu_hours": None if None in (gpu_hours, starting) else rounded(gpu_hours * starting, 6),
+                "start_up_cost_usd": start_up,
+                "other_idle_cost_usd": None if start_up is None else cost - active - start_up,
+                "start_up_coverage_ratio": rounded(start_coverage, 8),
                 "on_demand_equivalent_cost_usd": total(p["equivalent"] for p in own),
                 "utilization_ratio": utilization,
                 "usage_coverage_ratio": rounded(coverage, 8),
@@ -737,6 +801,7 @@ def token_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[d
         out: Row = {"rows": rows, "priced": priced, "model": rows[0]["model"], "gpu_model": rows[0]["gpu_model"]}
         for name in (*BASES, *(f"{c}_tokens" for c in CLASSES), "total_tokens", "request_count"):
             out[name] = known_sum(row[name] for row in priced)
+        out["start_up_cost_usd"] = known_sum(row["start_up_cost_usd"] for row in rows)
         out["split"], out["split_basis"] = None, None
         if out["cost_usd"] is not None and out["total_tokens"]:
             phases = [known_sum(row[name] for row in priced) for name in ("prefill_seconds", "decode_seconds")]
@@ -789,6 +854,8 @@ def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[An
             "total_tokens": known_sum(row["total_tokens"] for row in rows),
             "priced_total_tokens": sums["total_tokens"],
             "gpu_hours": known_sum(row["gpu_hours"] for row in rows),
+            "start_up_gpu_hours": known_sum(row["start_up_gpu_hours"] for row in rows),
+            "start_up_cost_usd": known_sum(row["start_up_cost_usd"] for row in rows),
             "is_fully_priced": all(row["cost_usd"] is not None for row in rows),
             "split_basis": "mixed" if len(bases) > 1 else next(iter(bases), None),
         }
@@ -822,6 +889,12 @@ def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[An
             if held
             else None
         )
+        idle = known_sum(row["idle_cost_usd"] for row in rows)
+        out["other_idle_cost_usd"] = None if out["start_up_cost_usd"] is None else idle - out["start_up_cost_usd"]
+        told = [row for row in rows if row["start_up_coverage_ratio"] is not None and row["gpu_hours"] is not None]
+        if out["gpu_hours"] is not None:
+            told_hours = sum(Fraction(row["gpu_hours"]) * Fraction(row["start_up_coverage_ratio"]) for row in told)
+            out["start_up_coverage_ratio"] = told_hours / Fraction(out["gpu_hours"])
         result[key] = out
     return result
 
@@ -893,8 +966,8 @@ def focus_rows(world: World, weights: dict[str, Decimal], usage: list[Row]) -> d
     """The charges of the inference platform, by what FOCUS calls them, unrounded.
 
     Day, deployment, category, commitment, tenant, model, adapter, class and purchase -> EffectiveCost, GPU-hours and
-    price per GPU-hour at list. Who was served pays the active cost; the rest of what the fleet cost is idle time, and
-    what commitments left unused a row of its own.
+    price per GPU-hour at list. Who was served pays the active cost; the rest of what the fleet cost is start-up, as
+    far as it is known, and idle time, and what commitments left unused a row of its own.
     """
     parts, held = fleet_parts(world)
     unpriced = {(p["deployment"], p["category"], p["hour"]) for p in parts if p["cost"] is None}
@@ -911,6 +984,7 @@ def focus_rows(world: World, weights: dict[str, Decimal], usage: list[Row]) -> d
         if row["cost_usd"] is not None
     }
     models = {key: row["model"] for key, row in token_costs_daily(world, weights).items()}
+    started = {key: row["start_up_cost_usd"] or 0 for key, row in token_costs_daily(world, weights).items()}
     for part in borne_costs(world, weights, usage):
         if part["class"] != "none" and (part["tokens"] or part["active_cost_usd"]):
             place = (part["usage_date"], part["deployment"], part["category"])
@@ -919,8 +993,9 @@ def focus_rows(world: World, weights: dict[str, Decimal], usage: list[Row]) -> d
             charges[place][who] += part["active_cost_usd"] or 0
             left[place] -= part["active_cost_usd"] or 0
     for place, rest in left.items():
-        if rest:
-            charges[place][None, models[place], None, "idle"] += rest
+        for name, part in (("start_up", Fraction(started[place])), ("idle", rest - Fraction(started[place]))):
+            if part:
+                charges[place][None, models[place], None, name] += part
 
     rows: dict[tuple[Any, ...], Row] = {}
     for place, of_place in charges.items():

@@ -434,6 +434,8 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
     rows: list[Row] = []
     busy = True
     cuts = random.Random(replica)
+    starts = random.Random(f"starts of {replica}")
+    quiet_until = now
     while now < at("2026-10-05T00:00"):
         # A page that lacks one counter; not on the first evening, whose few tokens would magnify rounding.
         cut = cuts.choice(names) if now > at("2026-10-01T02:00") and cuts.random() < 0.05 else None
@@ -441,6 +443,7 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
             begun = now + timedelta(milliseconds=rng.randrange(1, step * 700))
             now = begun + timedelta(seconds=rng.randrange(1, step))
             counters = {}
+            quiet_until = begun + starts.choice([0, 0, 0.1, 0.5, 2, 5]) * H
         if now <= begun:
             begun = now - timedelta(seconds=5)
         if rng.random() < 0.1:
@@ -450,6 +453,8 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
                 for label in ("stop", "length", "abort") if name == "vllm:request_success_total" else (None,):
                     key = (engine, name, label)
                     grown = rng.randrange(1, 50_000) if busy and rng.random() < 0.9 else 0
+                    if now < quiet_until:
+                        grown = 0
                     if "request_success" in name:
                         grown %= 40
                     if "cached" in name or "cache_hits" in name:
@@ -457,6 +462,8 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
                     counters[key] = counters.get(key, 0) + (grown / 64 if "seconds" in name else grown)
                     # The clock of `_created` jitters by less than a second.
                     created = begun + timedelta(milliseconds=rng.randrange(400))
+                    if source == "m-chat":  # loads its weights before it counts
+                        created += timedelta(seconds=85)
                     row = {
                         "source_name": source,
                         "file_id": "f",

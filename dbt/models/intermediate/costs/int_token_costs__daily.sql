@@ -51,6 +51,8 @@ daily as (
         cast(sum(cost_usd) as decimal(38, 10)) as cost_usd,
         cast(sum(active_cost_usd) as decimal(38, 10)) as active_cost_usd,
         cast(sum(idle_cost_usd) as decimal(38, 10)) as idle_cost_usd,
+        cast(sum(start_up_gpu_hours) as decimal(18, 6)) as start_up_gpu_hours,
+        cast(sum(start_up_cost_usd) as decimal(38, 10)) as start_up_cost_usd,
         min(case when is_priced then 1 else 0 end) = 1 as is_fully_priced,
         min(case when not is_priced then null_reason end) as cost_null_reason,
         {%- for class in classes + ["total"] %}
@@ -63,7 +65,8 @@ daily as (
         sum(case when is_priced then decode_seconds end) as priced_decode_seconds,
         sum(gpu_hours * utilization_ratio) as active_gpu_hours,
         sum(case when utilization_ratio is not null then gpu_hours end) as observed_gpu_hours,
-        sum(gpu_hours * coalesce(usage_coverage_ratio, 0)) as covered_gpu_hours
+        sum(gpu_hours * coalesce(usage_coverage_ratio, 0)) as covered_gpu_hours,
+        sum(gpu_hours * coalesce(start_up_coverage_ratio, 0)) as start_known_gpu_hours
     from hours
     group by usage_date, deployment, pricing_category
 
@@ -152,6 +155,8 @@ final as (
         cost_usd,
         active_cost_usd,
         idle_cost_usd,
+        start_up_gpu_hours,
+        start_up_cost_usd,
         {%- for basis in ["", "active_"] %}
             cast(
                 {{ basis }}cost_usd
@@ -183,7 +188,8 @@ final as (
         -- how busy, how well seen
         active_gpu_hours,
         observed_gpu_hours,
-        covered_gpu_hours
+        covered_gpu_hours,
+        start_known_gpu_hours
     from prompt_split
 
 )

@@ -39,6 +39,12 @@ log_usage as (
 
 ),
 
+start_ups as (
+
+    select * from {{ ref("int_start_ups__hourly") }}
+
+),
+
 run as (
 
     select * from {{ ref("stg_ledger__run") }}
@@ -320,6 +326,38 @@ log_rows as (
 
 ),
 
+-- Known of a replica whoever speaks for the volume of the hour.
+start_up_replica_hours as (
+
+    select
+        routes.deployment,
+        start_ups.source_name,
+        start_ups.replica_key,
+        start_ups.usage_hour_at,
+        least(sum(start_ups.start_up_seconds), 3600) as start_up_seconds,
+        least(sum(start_ups.start_known_seconds), 3600) as start_known_seconds
+    from start_ups
+    inner join routes
+        on
+            start_ups.source_name = routes.source_name
+            and start_ups.model_name = routes.model
+            and routes.model_group = ''
+    group by routes.deployment, start_ups.source_name, start_ups.replica_key, start_ups.usage_hour_at
+
+),
+
+start_up_hours as (
+
+    select
+        deployment,
+        usage_hour_at,
+        sum(start_up_seconds) as start_up_seconds,
+        sum(start_known_seconds) as start_known_seconds
+    from start_up_replica_hours
+    group by deployment, usage_hour_at
+
+),
+
 basis_rows as (
 
     select * from engine_rows
@@ -357,11 +395,17 @@ final as (
         basis_rows.replica_count,
         cast(basis_rows.active_seconds as decimal(28, 6)) as active_replica_seconds,
         cast(basis_rows.observed_seconds as decimal(28, 6)) as observed_replica_seconds,
+        cast(start_up_hours.start_up_seconds as decimal(28, 6)) as start_up_replica_seconds,
+        cast(start_up_hours.start_known_seconds as decimal(28, 6)) as start_known_replica_seconds,
         basis_rows.reset_count,
         basis_rows.has_gap,
         cast(basis_rows.unobserved_seconds as decimal(28, 6)) as unobserved_replica_seconds
     from basis_rows
     inner join run on basis_rows.usage_hour_at < run.as_of_end_at
+    left join start_up_hours
+        on
+            basis_rows.deployment = start_up_hours.deployment
+            and basis_rows.usage_hour_at = start_up_hours.usage_hour_at
 
 )
 

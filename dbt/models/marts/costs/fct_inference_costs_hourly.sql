@@ -58,7 +58,24 @@ used_hours as (
                     "usage_hours.observed_replica_seconds", "deployment_hours.allocated_replica_seconds"
                 ) }}
             else usage_hours.token_reported_ratio
-        end as usage_coverage_ratio
+        end as usage_coverage_ratio,
+        {%- for seconds, ratio in {
+            "start_up": "seen_start_up_ratio", "start_known": "start_up_coverage_ratio"
+        }.items() %}
+            cast(
+                case
+                    when usage_hours.{{ seconds }}_replica_seconds > deployment_hours.allocated_replica_seconds
+                        then 1
+                    else {{ part_of(
+                        "1",
+                        "usage_hours." ~ seconds ~ "_replica_seconds",
+                        "deployment_hours.allocated_replica_seconds",
+                        8,
+                        weight_scale=6,
+                    ) }}
+                end as decimal(9, 8)
+            ) as {{ ratio }}{% if not loop.last %},{% endif %}
+        {%- endfor %}
     from deployment_hours
     inner join usage_hours
         on
@@ -106,6 +123,14 @@ joined as (
         used_hours.usage_basis,
         used_hours.utilization_ratio,
         used_hours.usage_coverage_ratio,
+        used_hours.start_up_coverage_ratio,
+        -- Start-up is idle time, and no more than there is, also where more replicas start than the ledger
+        -- has.
+        case
+            when used_hours.seen_start_up_ratio > 1 - used_hours.utilization_ratio
+                then 1 - used_hours.utilization_ratio
+            when used_hours.utilization_ratio is not null then used_hours.seen_start_up_ratio
+        end as start_up_ratio,
         used_hours.input_tokens as deployment_input_tokens,
         used_hours.cached_input_tokens as deployment_cached_input_tokens,
         used_hours.output_tokens as deployment_output_tokens,
@@ -140,8 +165,31 @@ allocated as (
             as prefill_seconds,
         cast({{ share_of("deployment_decode_seconds", scale=6, **spread) }} as decimal(28, 6))
             as decode_seconds,
-        cast(cast(cost_usd as decimal(28, 10)) * utilization_ratio as decimal(38, 10)) as active_cost_usd
+        cast(cast(cost_usd as decimal(28, 10)) * utilization_ratio as decimal(38, 10)) as active_cost_usd,
+        cast(cast(cost_usd as decimal(28, 10)) * start_up_ratio as decimal(38, 10))
+            as rounded_start_up_cost_usd
     from joined
+
+),
+
+with_idle as (
+
+    select
+        *,
+        cast(cost_usd - active_cost_usd as decimal(38, 10)) as idle_cost_usd
+    from allocated
+
+),
+
+-- Active and start-up cost, each rounded up, may be a last digit more than the cost.
+with_start_up as (
+
+    select
+        *,
+        case
+            when rounded_start_up_cost_usd > idle_cost_usd then idle_cost_usd else rounded_start_up_cost_usd
+        end as start_up_cost_usd
+    from with_idle
 
 ),
 
@@ -161,7 +209,11 @@ final as (
         gpu_hours,
         cost_usd,
         active_cost_usd,
-        cast(cost_usd - active_cost_usd as decimal(38, 10)) as idle_cost_usd,
+        idle_cost_usd,
+        cast(gpu_hours * start_up_ratio as decimal(18, 6)) as start_up_gpu_hours,
+        start_up_cost_usd,
+        cast(idle_cost_usd - start_up_cost_usd as decimal(38, 10)) as other_idle_cost_usd,
+        start_up_coverage_ratio,
         on_demand_equivalent_cost_usd,
         {{ usd_rate("cost_usd", "gpu_hours") }} as rate_usd_per_gpu_hour,
         utilization_ratio,
@@ -180,7 +232,7 @@ final as (
         price_age_hours,
         billing_status,
         coalesce(cost_null_reason, case when usage_basis is null then 'no_usage_reported' end) as null_reason
-    from allocated
+    from with_start_up
 
 )
 

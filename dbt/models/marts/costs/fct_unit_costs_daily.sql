@@ -59,6 +59,8 @@ daily as (
         cast(sum(cost_usd) as decimal(38, 10)) as cost_usd,
         cast(sum(active_cost_usd) as decimal(38, 10)) as active_cost_usd,
         cast(sum(idle_cost_usd) as decimal(38, 10)) as idle_cost_usd,
+        cast(sum(start_up_gpu_hours) as decimal(18, 6)) as start_up_gpu_hours,
+        cast(sum(start_up_cost_usd) as decimal(38, 10)) as start_up_cost_usd,
         {%- for class in classes %}
             cast(sum({{ class }}_tokens) as bigint) as {{ class }}_tokens,
             cast(sum(priced_{{ class }}_tokens) as bigint) as priced_{{ class }}_tokens,
@@ -81,7 +83,8 @@ daily as (
         min(cost_null_reason) as cost_null_reason,
         sum(active_gpu_hours) as active_gpu_hours,
         sum(observed_gpu_hours) as observed_gpu_hours,
-        sum(covered_gpu_hours) as covered_gpu_hours
+        sum(covered_gpu_hours) as covered_gpu_hours,
+        sum(start_known_gpu_hours) as start_known_gpu_hours
     from scoped
     group by usage_date, model, gpu_model, reported_category
 
@@ -135,6 +138,9 @@ final as (
         cost_usd,
         active_cost_usd,
         idle_cost_usd,
+        start_up_gpu_hours,
+        start_up_cost_usd,
+        cast(idle_cost_usd - start_up_cost_usd as decimal(38, 10)) as other_idle_cost_usd,
         input_tokens,
         cached_input_tokens,
         output_tokens,
@@ -161,6 +167,7 @@ final as (
             as split_basis,
         {{ share_ratio("active_gpu_hours", "observed_gpu_hours") }} as utilization_ratio,
         {{ share_ratio("covered_gpu_hours", "gpu_hours") }} as usage_coverage_ratio,
+        {{ share_ratio("start_known_gpu_hours", "gpu_hours") }} as start_up_coverage_ratio,
         is_fully_priced,
         {{ share_ratio("coalesce(priced_gpu_hours, 0)", "gpu_hours") }}
             as priced_gpu_hours_ratio,
