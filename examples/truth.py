@@ -121,7 +121,7 @@ class Truth:
     def write(self, out: Path) -> None:
         """Writes truth.json, truth_hourly.csv.gz, truth_daily.csv and, of parts of it, truth_*.csv."""
         start_ups = self._start_ups()
-        hourly = [
+        hourly: list[Row] = [
             {"hour_start_at": iso(hour), "deployment": name}
             | self._hour(hour, name)
             | {"start_up_seconds": start_ups[hour, name]}

@@ -83,9 +83,9 @@ def _engine_usage(world: World) -> tuple[dict[tuple[str, datetime], Row], list[t
     for key, by_instant in series.items():
         source, replica, _, model, metric, label = key
         deployment = routes.get((source, model)) or routes.get((source, "*"))
-        name = names.get(metric) or (
-            "requests" if metric == "vllm:request_success_total" and label not in ("abort", "error") else None
-        )
+        name = names.get(metric)
+        if metric == "vllm:request_success_total":
+            name = {"abort": "aborted", "error": "failed"}.get(label, "requests")
         if deployment is None or name is None:
             continue
         counted[deployment, source, replica, name] |= set()  # exposed, if only once
@@ -128,7 +128,7 @@ def _engine_usage(world: World) -> tuple[dict[tuple[str, datetime], Row], list[t
         hour_usage["observed"] += min(sum(length for length, _ in found.values()), Fraction(3600))
         hour_usage["active"] += min(sum(length for length, moved in found.values() if moved), Fraction(3600))
         replica_totals = dict(totals[place])
-        for name in (*dict.fromkeys(names.values()), "requests"):  # exposed, but counted in another hour: 0
+        for name in (*dict.fromkeys(names.values()), "requests", "failed", "aborted"):  # exposed, but counted in another hour: 0
             seen = counted.get((*place[:3], name))
             if seen is None:
                 continue
@@ -137,6 +137,9 @@ def _engine_usage(world: World) -> tuple[dict[tuple[str, datetime], Row], list[t
         hits = replica_totals.pop("hits", None)
         if "cached" not in replica_totals and hits is not None:
             replica_totals["cached"] = hits
+        unsuccessful = [replica_totals.pop(name) for name in ("failed", "aborted") if name in replica_totals]
+        if unsuccessful:
+            replica_totals["unsuccessful"] = sum(unsuccessful)
         for name, value in replica_totals.items():
             hour_usage[name] += value
     return usage, covered
@@ -203,7 +206,7 @@ def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
     busy: dict[tuple[str, str, datetime], list[tuple[datetime, datetime]]] = defaultdict(list)
 
     def empty() -> Row:
-        return {"calls": 0, "requests": 0, "missing": 0, "input": None, "cached": None, "output": None, "active": 0}
+        return {"calls": 0, "requests": 0, "failed": 0, "missing": 0, "input": None, "cached": None, "output": None, "active": 0}
 
     for call in first.values():
         source = call["source_name"]
@@ -218,6 +221,7 @@ def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
         hour_usage["calls"] += 1
         failed = call["status"] == "failure"
         hour_usage["requests"] += not failed
+        hour_usage["failed"] += failed
         prompt, output = call["prompt_tokens"], call["completion_tokens"]
         if not failed and not (prompt or output):
             hour_usage["missing"] += 1
@@ -269,6 +273,7 @@ def usage_hourly(world: World) -> dict[tuple[str, datetime], Row]:
             "cached": found["cached"],
             "output": found["output"],
             "requests": found["requests"],
+            "unsuccessful": found["failed"],
             "prefill": None,
             "decode": None,
             "active": found["active"],
@@ -285,6 +290,7 @@ def usage_hourly(world: World) -> dict[tuple[str, datetime], Row]:
             "cached": None if cached is None else int(cached),
             "output": int(found["output"]),
             "requests": int(found["requests"]) if "requests" in found else None,
+            "unsuccessful": int(found["unsuccessful"]) if "unsuccessful" in found else None,
             "prefill": found.get("prefill"),
             "decode": found.get("decode"),
             "active": found["active"],
@@ -727,7 +733,7 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
             weights = [sum(p["replica_seconds"] for p in categories[name]) for name in names]
         shares = {
             column: spread(None if used is None else used[column], weights, 6 if column in ("prefill", "decode") else 0)
-            for column in ("input", "cached", "output", "requests", "prefill", "decode")
+            for column in ("input", "cached", "output", "requests", "unsuccessful", "prefill", "decode")
         }
         for position, name in enumerate(names):
             own = categories[name]
@@ -765,6 +771,7 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
                 if tokens["input"] is None
                 else tokens["input"] + (tokens["cached"] or 0) + tokens["output"],
                 "request_count": tokens["requests"],
+                "attempted_request_count": total([tokens["requests"], tokens["unsuccessful"]]),
                 "prefill_seconds": tokens["prefill"],
                 "decode_seconds": tokens["decode"],
                 "usage_basis": used["basis"] if used else None,
@@ -802,6 +809,7 @@ def token_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[d
         for name in (*BASES, *(f"{c}_tokens" for c in CLASSES), "total_tokens", "request_count"):
             out[name] = known_sum(row[name] for row in priced)
         out["start_up_cost_usd"] = known_sum(row["start_up_cost_usd"] for row in rows)
+        out["attempted_request_count"] = attempts(priced)
         out["split"], out["split_basis"] = None, None
         if out["cost_usd"] is not None and out["total_tokens"]:
             phases = [known_sum(row[name] for row in priced) for name in ("prefill_seconds", "decode_seconds")]
@@ -814,6 +822,12 @@ def token_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[d
             }
         result[key] = out
     return result
+
+
+def attempts(rows: list[Row]) -> Any:
+    """Requests that were attempted, where that is known of all rows with requests."""
+    counted = [row["attempted_request_count"] for row in rows if row["request_count"] is not None]
+    return total(counted) if counted else None
 
 
 def split_cost(
@@ -859,6 +873,11 @@ def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[An
             "is_fully_priced": all(row["cost_usd"] is not None for row in rows),
             "split_basis": "mixed" if len(bases) > 1 else next(iter(bases), None),
         }
+        out["attempted_request_count"] = attempts(rows)
+        attempted = attempts(days)
+        out["cost_usd_per_attempted_request"] = (
+            Fraction(sums["cost_usd"]) / int(attempted) if sums["cost_usd"] is not None and attempted else None
+        )
         served = [day for day in days if day["split"]]
         for basis in BASES:
             prefix = basis.removesuffix("cost_usd")

@@ -427,6 +427,9 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
         names += ["vllm:request_prefill_time_seconds_sum", "vllm:request_decode_time_seconds_sum"]
     cached = {"m-chat": "vllm:prompt_tokens_cached_total", "m-chat-b": "vllm:prefix_cache_hits_total"}.get(source)
     names += [cached] if cached else []
+    # How requests end: some engines count no failures, some only what the caller gave up.
+    failures = {"m-owned": [], "m-chat": ["abort", "error"]}.get(source, ["abort"])
+    reasons = ["stop", "length", *failures]
     states_start = source != "m-shape"
     begun = at("2026-10-01T00:00") + timedelta(seconds=rng.randrange(-20_000, 3_000))
     now = at("2026-10-01T00:00") + timedelta(seconds=rng.randrange(step))
@@ -450,7 +453,7 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
             busy = not busy
         for engine in range(engines):
             for name in names:
-                for label in ("stop", "length", "abort") if name == "vllm:request_success_total" else (None,):
+                for label in reasons if name == "vllm:request_success_total" else (None,):
                     key = (engine, name, label)
                     grown = rng.randrange(1, 50_000) if busy and rng.random() < 0.9 else 0
                     if now < quiet_until:

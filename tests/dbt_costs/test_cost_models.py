@@ -163,6 +163,8 @@ def test_the_world_contains_its_traps(world: World, built: CostWarehouse) -> Non
     assert {row["usage_basis"] for row in rows} == {"engine_counters", "gateway_requests", None}
     assert {row["is_price_carried_forward"] for row in rows} == {True, False}
     assert {row["is_rate_earliest_known"] for row in rows} == {True, False}
+    attempted = {(row["request_count"] is None, row["attempted_request_count"] is None) for row in rows}
+    assert attempted == {(False, False), (False, True), (True, True)}
     start_ups = [row["start_up_cost_usd"] for row in rows if row["idle_cost_usd"] is not None]
     assert None in start_ups  # of m-shape, whose pages say no start
     assert Decimal(0) in start_ups

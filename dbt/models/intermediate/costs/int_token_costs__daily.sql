@@ -61,6 +61,17 @@ daily as (
         {%- endfor %}
         cast(sum(request_count) as bigint) as request_count,
         cast(sum(case when is_priced then request_count end) as bigint) as priced_request_count,
+        -- Attempts of some hours beside the requests of all would make few of many.
+        case
+            when count(request_count) = count(attempted_request_count)
+                then cast(sum(attempted_request_count) as bigint)
+        end as attempted_request_count,
+        case
+            when
+                count(case when is_priced then request_count end)
+                = count(case when is_priced then attempted_request_count end)
+                then cast(sum(case when is_priced then attempted_request_count end) as bigint)
+        end as priced_attempted_request_count,
         sum(case when is_priced then prefill_seconds end) as priced_prefill_seconds,
         sum(case when is_priced then decode_seconds end) as priced_decode_seconds,
         sum(gpu_hours * utilization_ratio) as active_gpu_hours,
@@ -184,6 +195,8 @@ final as (
         {%- endfor %}
         request_count,
         priced_request_count,
+        attempted_request_count,
+        priced_attempted_request_count,
 
         -- how busy, how well seen
         active_gpu_hours,

@@ -63,6 +63,7 @@ engine_hours as (
         cast(sum(cached_tokens) as bigint) as cached_tokens,
         cast(sum(output_tokens) as bigint) as output_tokens,
         cast(sum(request_count) as bigint) as request_count,
+        cast(sum(unsuccessful_request_count) as bigint) as unsuccessful_request_count,
         sum(prefill_seconds) as prefill_seconds,
         sum(decode_seconds) as decode_seconds,
         count(*) as replica_count,
@@ -101,6 +102,7 @@ request_hours as (
         cast(sum(request_usage.cached_input_tokens) as bigint) as cached_input_tokens,
         cast(sum(request_usage.output_tokens) as bigint) as output_tokens,
         cast(sum(request_usage.request_count) as bigint) as request_count,
+        cast(sum(request_usage.failed_count) as bigint) as unsuccessful_request_count,
         cast(sum(request_usage.missing_token_count) as bigint) as missing_token_count
     from request_usage
     inner join routes
@@ -191,6 +193,7 @@ engine_rows as (
         end as cached_input_tokens,
         case when has_tokens then output_tokens end as output_tokens,
         request_count,
+        unsuccessful_request_count,
         cast(null as bigint) as missing_token_count,
         prefill_seconds,
         decode_seconds,
@@ -218,6 +221,7 @@ request_rows as (
             when request_hours.deployment is null then 0 else request_hours.output_tokens
         end as output_tokens,
         coalesce(request_hours.request_count, 0) as request_count,
+        coalesce(request_hours.unsuccessful_request_count, 0) as unsuccessful_request_count,
         coalesce(request_hours.missing_token_count, 0) as missing_token_count,
         cast(null as decimal(38, 6)) as prefill_seconds,
         cast(null as decimal(38, 6)) as decode_seconds,
@@ -294,6 +298,7 @@ log_rows as (
         cast(null as bigint) as cached_input_tokens,
         case when log_hours.has_tokens then log_hours.output_tokens end as output_tokens,
         cast(null as bigint) as request_count,
+        cast(null as bigint) as unsuccessful_request_count,
         cast(null as bigint) as missing_token_count,
         cast(null as decimal(38, 6)) as prefill_seconds,
         cast(null as decimal(38, 6)) as decode_seconds,
@@ -386,6 +391,7 @@ final as (
             as bigint
         ) as total_tokens,
         basis_rows.request_count,
+        basis_rows.unsuccessful_request_count,
         -- Of the successful requests in a log of calls, the share that says how many tokens it used.
         {{ share_ratio(
             "basis_rows.request_count - basis_rows.missing_token_count", "basis_rows.request_count"

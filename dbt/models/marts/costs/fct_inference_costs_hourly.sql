@@ -48,6 +48,7 @@ used_hours as (
         usage_hours.cached_input_tokens,
         usage_hours.output_tokens,
         usage_hours.request_count,
+        usage_hours.unsuccessful_request_count,
         usage_hours.prefill_seconds,
         usage_hours.decode_seconds,
         {{ share_ratio("usage_hours.active_replica_seconds", "deployment_hours.allocated_replica_seconds") }}
@@ -64,7 +65,8 @@ used_hours as (
         }.items() %}
             cast(
                 case
-                    when usage_hours.{{ seconds }}_replica_seconds > deployment_hours.allocated_replica_seconds
+                    when
+                        usage_hours.{{ seconds }}_replica_seconds > deployment_hours.allocated_replica_seconds
                         then 1
                     else {{ part_of(
                         "1",
@@ -135,6 +137,7 @@ joined as (
         used_hours.cached_input_tokens as deployment_cached_input_tokens,
         used_hours.output_tokens as deployment_output_tokens,
         used_hours.request_count as deployment_request_count,
+        used_hours.unsuccessful_request_count as deployment_unsuccessful_request_count,
         used_hours.prefill_seconds as deployment_prefill_seconds,
         used_hours.decode_seconds as deployment_decode_seconds
     from category_hours
@@ -161,6 +164,8 @@ allocated as (
         cast({{ share_of("deployment_cached_input_tokens", **spread) }} as bigint) as cached_input_tokens,
         cast({{ share_of("deployment_output_tokens", **spread) }} as bigint) as output_tokens,
         cast({{ share_of("deployment_request_count", **spread) }} as bigint) as request_count,
+        cast({{ share_of("deployment_unsuccessful_request_count", **spread) }} as bigint)
+            as unsuccessful_request_count,
         cast({{ share_of("deployment_prefill_seconds", scale=6, **spread) }} as decimal(28, 6))
             as prefill_seconds,
         cast({{ share_of("deployment_decode_seconds", scale=6, **spread) }} as decimal(28, 6))
@@ -222,6 +227,7 @@ final as (
         output_tokens,
         cast(input_tokens + coalesce(cached_input_tokens, 0) + output_tokens as bigint) as total_tokens,
         request_count,
+        cast(request_count + unsuccessful_request_count as bigint) as attempted_request_count,
         prefill_seconds,
         decode_seconds,
         usage_basis,

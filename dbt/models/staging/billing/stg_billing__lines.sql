@@ -63,6 +63,8 @@ final as (
         case
             when kind = 'aws_cur2' and (usage_type_raw like '%SpotUsage:%' or pricing_category_raw = 'Spot')
                 then 'Dynamic'
+            -- Used, bought or unused: the lines of a commitment name it.
+            when kind = 'aws_cur2' and commitment_id is not null then 'Committed'
             when kind = 'aws_cur2' and charge_type_raw in ('DiscountedUsage', 'SavingsPlanCoveredUsage')
                 then 'Committed'
             when kind = 'aws_cur2' then 'Standard'
