@@ -128,7 +128,12 @@ def _engine_usage(world: World) -> tuple[dict[tuple[str, datetime], Row], list[t
         hour_usage["observed"] += min(sum(length for length, _ in found.values()), Fraction(3600))
         hour_usage["active"] += min(sum(length for length, moved in found.values() if moved), Fraction(3600))
         replica_totals = dict(totals[place])
-        for name in (*dict.fromkeys(names.values()), "requests", "failed", "aborted"):  # exposed, but counted in another hour: 0
+        for name in (
+            *dict.fromkeys(names.values()),
+            "requests",
+            "failed",
+            "aborted",
+        ):  # exposed, but counted in another hour: 0
             seen = counted.get((*place[:3], name))
             if seen is None:
                 continue
@@ -206,7 +211,16 @@ def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
     busy: dict[tuple[str, str, datetime], list[tuple[datetime, datetime]]] = defaultdict(list)
 
     def empty() -> Row:
-        return {"calls": 0, "requests": 0, "failed": 0, "missing": 0, "input": None, "cached": None, "output": None, "active": 0}
+        return {
+            "calls": 0,
+            "requests": 0,
+            "failed": 0,
+            "missing": 0,
+            "input": None,
+            "cached": None,
+            "output": None,
+            "active": 0,
+        }
 
     for call in first.values():
         source = call["source_name"]
@@ -417,7 +431,7 @@ def cut(amount: Decimal | None, start: int, end: int, whole: int, places: int = 
 
 
 def billed_hours(world: World) -> dict[tuple[Any, ...], tuple[Decimal, Decimal]]:
-    """Provider, region, type, category, charge, commitment, hour -> GPU-hours and effective cost of the bill.
+    """Provider, region, type, category, charge, commitment, hour, tag -> GPU-hours and effective cost of the bill.
 
     Lines that nothing is known of are left out: no effective cost though listed and covered, or not billed either.
     """
@@ -447,6 +461,7 @@ def billed_hours(world: World) -> dict[tuple[Any, ...], tuple[Decimal, Decimal]]
                 "unused_commitment" if unused else "usage",
                 line["commitment_id"],
                 hour,
+                line.get("deployment_tag"),
             )
             held, cost = sums[key]
             sums[key] = (held + cut(gpu_hours, *marks, 6), cost + cut(effective, *marks))
@@ -639,6 +654,34 @@ def fleet_parts(world: World) -> tuple[list[Row], list[Row]]:
             row["unused_cost"] = billed_unused(bill, reached, commitment, hour, row["unused_cost"])
             held.append(row)
     return parts, held
+
+
+def bill_deployments_daily(world: World, spanned: set[datetime]) -> dict[tuple[date, str, str, str], Row]:
+    """Day, provider, scope and deployment -> what the ledger's rates make of it and what the bill says.
+
+    Of hours in `spanned`: the ledger does not speak of bills from before its first entry.
+    """
+    parts, held = fleet_parts(world)
+    first_held: dict[str, datetime] = {}
+    for entry in sorted(world.deployments, key=lambda each: each["valid_from_at"], reverse=True):
+        first_held[entry["deployment"]] = entry["valid_from_at"]
+    rows: dict[tuple[date, str, str, str], Row] = defaultdict(
+        lambda: {"modelled_cost_usd": Decimal(0), "billed_cost_usd": Decimal(0)}
+    )
+    for part in parts:
+        key = (part["hour"].date(), part["entry"]["provider"], "deployment", part["deployment"])
+        rows[key]["modelled_cost_usd"] += part["modelled"] or 0
+    for row in held:
+        key = (row["hour"].date(), row["commitment"]["provider"], "unused_commitment", "")
+        rows[key]["modelled_cost_usd"] += row["modelled_unused_cost"] or 0
+    for (provider, _, _, _, charge, _, hour, tag), (_, cost) in billed_hours(world).items():
+        if hour not in spanned:
+            continue
+        scope = "unused_commitment" if charge == "unused_commitment" else "untagged"
+        if tag is not None:
+            scope = "deployment" if tag in first_held and first_held[tag] < hour + HOUR else "unknown_tag"
+        rows[hour.date(), provider, scope, tag if scope == "deployment" else ""]["billed_cost_usd"] += cost
+    return rows
 
 
 def draw(state: Row, bought: str, name: str, left: dict[str, Fraction]) -> None:

@@ -112,6 +112,7 @@ def marts(warehouse: CostWarehouse) -> dict[str, list[dict[str, Any]]]:
         "fct_unit_costs_daily",
         "fct_purchase_mix_daily",
         "fct_bill_reconciliation_daily",
+        "fct_bill_deployments_daily",
         "dim_deployments",
         "fct_tenant_costs_daily",
         "fct_api_comparison_daily",

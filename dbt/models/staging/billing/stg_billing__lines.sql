@@ -57,6 +57,7 @@ final as (
         provider_raw,
         region_raw as region,
         resource_id,
+        deployment_tag,
         instance_type_raw,
         usage_type_raw,
         description_raw,
