@@ -2,7 +2,8 @@
 
 Rules of the money, per fleet entry and UTC hour: gpu_hours = GPUs x active seconds / 3600 to 6 decimals, half up;
 cost = gpu_hours x rate per GPU-hour, exact. A reserved entry draws on its commitment; what is left of the
-commitment's GPU-hours is unused, at the same rate. docs/demo.md describes the columns.
+commitment's GPU-hours is unused, at the same rate. A process starts up until it can serve, and from then on until the
+scrape after which it has, 3 hours at most. docs/demo.md describes the columns.
 """
 
 import csv
@@ -46,6 +47,7 @@ from examples.world import (
 )
 
 TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "successful_requests")
+LONGEST_START_UP = 3 * HOUR
 LOST = tuple(f"lost_{name}" for name in TOKENS)
 MONEY = tuple(f"{what}_{pricing}" for pricing in PricingModel for what in ("gpu_hours", "cost_usd"))
 BILL = (
@@ -80,6 +82,7 @@ class Truth:
     hours: dict[tuple[int, str], Counter[str]] = field(default_factory=dict)
     gateway: dict[tuple[int, str, str], Counter[str]] = field(default_factory=dict)
     ends: list[tuple[Incarnation, Load]] = field(default_factory=list)
+    first_served: dict[Incarnation, int] = field(default_factory=dict)  # the hour whose closing scrape shows tokens
 
     def add_work(self, segment: Segment, load: Load) -> None:
         """Counts the work of a segment as visible in the counters, or as lost with them."""
@@ -90,6 +93,9 @@ class Truth:
         self.hours.setdefault(key, Counter()).update(dict(zip(names, counts, strict=True)))
         if not segment.is_scraped:
             self.ends.append((segment.incarnation, load))
+        elif load.computed + load.cached + load.output > 0:
+            earliest = self.first_served.get(segment.incarnation, segment.hour)
+            self.first_served[segment.incarnation] = min(earliest, segment.hour)
 
     def add_call(self, call: Call) -> None:
         """Counts one gateway call attempt by day, deployment and team, token counts as the gateway logged them."""
@@ -114,8 +120,11 @@ class Truth:
 
     def write(self, out: Path) -> None:
         """Writes truth.json, truth_hourly.csv.gz, truth_daily.csv and, of parts of it, truth_*.csv."""
-        hourly = [
-            {"hour_start_at": iso(hour), "deployment": name} | self._hour(hour, name)
+        start_ups = self._start_ups()
+        hourly: list[Row] = [
+            {"hour_start_at": iso(hour), "deployment": name}
+            | self._hour(hour, name)
+            | {"start_up_seconds": start_ups[hour, name]}
             for hour in range(midnight(self.world.start), self.until, HOUR)
             for name in DEPLOYMENTS
             if self._is_in_fleet(name, hour)
@@ -144,6 +153,20 @@ class Truth:
         (out / "truth_gateway.csv").write_text(_csv(gateway))
         (out / "truth_bill.csv").write_text(_csv(bill))
         (out / "truth.json").write_text(json.dumps(summary, indent=1, default=_plain) + "\n")
+
+    def _start_ups(self) -> Counter[tuple[int, str]]:
+        """Seconds of starting up by hour and deployment, over its replicas; scrapes are on the hour."""
+        found: Counter[tuple[int, str]] = Counter()
+        for replica in replicas():
+            for each in self.world.incarnations(replica, self.until):
+                quiet_until = self.first_served.get(each, each.ends_at // HOUR * HOUR)
+                begins = Decimal(str(round(each.started_at, 2)))
+                ends = max(Decimal(str(round(each.created_at, 2))), Decimal(quiet_until))
+                ends = min(ends, begins + LONGEST_START_UP)
+                for hour in range(int(begins) // HOUR * HOUR, int(ends) + 1, HOUR):
+                    cut = min(ends, Decimal(hour + HOUR)) - max(begins, Decimal(hour))
+                    found[hour, replica.deployment] += max(cut, Decimal(0))  # type: ignore[assignment]
+        return found
 
     def _is_in_fleet(self, name: str, hour: int) -> bool:
         return any(part.deployment == name and active_seconds(part, hour) for part in PARTS)

@@ -1,7 +1,8 @@
 """Readers of cloud bills: FOCUS 1.0 to 1.2, and the AWS Cost and Usage Report 2.0; CSV, packed or not, and Parquet.
 
 A reader knows columns and types; what a line means is for dbt (`stg_billing__lines`). Columns that are not on the
-allow-list below are never read: no account, name or e-mail of a bill reaches a table.
+allow-list below are never read: no account, name or e-mail of a bill reaches a table. Of its tags, which may hold any
+of these, the one that `deployment_tag` names is read.
 
 Clouds write a month again and again, until weeks after its end. So a month is taken whole: `stage_bills` decides which
 files are the delivery in force and reads the months that changed, and `warehouse.load_bills` puts them in place of
@@ -46,6 +47,7 @@ class _Format:
     period: str
     required: tuple[tuple[str, ...], ...]  # of each group one column
     fields: Mapping[str, _Field]
+    tags: str  # the column that holds them
     remedy: str
 
 
@@ -53,6 +55,7 @@ _SKU_KEYS = ("InstanceType", "x_InstanceType", "instance_type", "MachineType", "
 FORMATS: Mapping[str, _Format] = {
     "focus": _Format(
         period="BillingPeriodStart",
+        tags="Tags",
         required=(
             ("BillingPeriodStart",),
             ("ChargePeriodStart",),
@@ -100,6 +103,7 @@ FORMATS: Mapping[str, _Format] = {
     ),
     "aws_cur2": _Format(
         period="bill_billing_period_start_date",
+        tags="resource_tags",
         required=(
             ("bill_billing_period_start_date",),
             ("line_item_usage_start_date",),
@@ -246,7 +250,7 @@ def stage_bills(
         taken |= {id(file) for file in files_of_month}
         delivery = Delivery(
             delivered_at=max(file.modified_at for file in files_of_month),
-            digest=hashlib.sha256("".join(sorted(file.digest for file in files_of_month)).encode()).hexdigest(),
+            digest=_delivery_digest(source, files_of_month),
             format_version=max(file.format_version or "" for file in files_of_month),
         )
         if in_force.get(period) != delivery.digest:
@@ -261,6 +265,12 @@ def stage_bills(
     for period in _months_unreadable(con, files):
         staged.pop(period, None)
     return StagedBills(files, staged)
+
+
+def _delivery_digest(source: BillingSource, files: Sequence[BillFile]) -> str:
+    """Of the files' bytes, and of the tag that is read of them: another tag is another reading of the month."""
+    tag = "" if source.deployment_tag is None else f"\0{source.deployment_tag}"
+    return hashlib.sha256(("".join(sorted(file.digest for file in files)) + tag).encode()).hexdigest()
 
 
 def _format_version(kind: str, columns: frozenset[str]) -> str:
@@ -354,11 +364,14 @@ def _read_month(con: duckdb.DuckDBPyConnection, source: BillingSource, file: Bil
     """Adds the month's lines of `file` to the staging tables."""
     bill_format = FORMATS[source.kind]
     columns = file.columns or _columns_of(con, file.path)
-    texts = {name: _text_of(wanted, columns) for name, wanted in bill_format.fields.items()}
+    fields = dict(bill_format.fields)
+    if source.deployment_tag is not None:
+        fields["deployment_tag"] = _Field((), json_keys={bill_format.tags: (source.deployment_tag,)})
+    texts = {name: _text_of(wanted, columns) for name, wanted in fields.items()}
     text_list = ", ".join(f"{text} as {name}" for name, text in texts.items())
     typed = ", ".join(
         f"try_cast({name} as {wanted.type}) as {name}" if wanted.type != _TEXT else f"left({name}, 1000) as {name}"
-        for name, wanted in bill_format.fields.items()
+        for name, wanted in fields.items()
     )
     unreadable = " ".join(
         f"when {name} is not null and try_cast({name} as {wanted.type}) is null then ['not_readable', '{name}']"

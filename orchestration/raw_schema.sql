@@ -338,8 +338,10 @@ create table if not exists raw.billing_lines (
     plan_committed_amount decimal(28, 10),     -- savings_plan_total_commitment_to_date
     plan_used_amount decimal(28, 10),          -- savings_plan_used_commitment
     reservation_effective_amount decimal(28, 10),
-    reservation_unused_amount decimal(28, 10)  -- amortised upfront and recurring fee of what nothing used
+    reservation_unused_amount decimal(28, 10), -- amortised upfront and recurring fee of what nothing used
+    deployment_tag varchar                     -- value of the one tag that ledger.yaml names; null without
 );
+alter table raw.billing_lines add column if not exists deployment_tag varchar;
 
 -- One row per source and month whose lines are in force.
 create table if not exists raw.billing_periods (

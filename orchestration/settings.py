@@ -613,11 +613,16 @@ class InventorySource(_Section):
         return path
 
 
+# What clouds allow in the key of a tag, less what would have to be quoted.
+TagKey = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9 _.:/=+@-]+$")]
+
+
 class BillingSource(_Section):
     """`billing[]`: a cloud's bill, exported line by line; `provider` where the lines do not say it or say it otherwise.
 
     A folder holds a month whole, perhaps in several files, and the folder written last counts (`delivery: month`); or
-    all folders together are the bill (`delivery: parts`, as Oracle writes one file after the other).
+    all folders together are the bill (`delivery: parts`, as Oracle writes one file after the other). Of the tags of a
+    line the one called `deployment_tag` is read, as the file spells it, and no other.
     """
 
     name: Name
@@ -625,6 +630,7 @@ class BillingSource(_Section):
     path: str
     provider: Name | None = None
     delivery: Literal["month", "parts"] = "month"
+    deployment_tag: TagKey | None = None
 
     @field_validator("path")
     @classmethod

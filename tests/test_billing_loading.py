@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import os
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.settings import Settings, load_settings
+from orchestration.settings import ConfigError, Settings, load_settings
 from orchestration.warehouse import BillResult, Warehouse, load_bills
 
 NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
@@ -127,6 +128,37 @@ def test_parquet_with_a_map_and_a_struct(tmp_path: Path) -> None:
     assert rows(settings, "select instance_type_raw, billed_amount from raw.billing_lines") == [
         ("p5.48xlarge", Decimal("55.04"))
     ]
+
+
+def test_of_the_tags_one_is_read(tmp_path: Path) -> None:
+    """Once ledger.yaml names it, of months too that were read before; the file is the same."""
+    settings = settings_for(tmp_path)
+    tagged = {"Tags": json.dumps({"owner": CANARY, "team/llm.deployment": "chat-70b"})}
+    write(tmp_path / "bill/a.csv", [FOCUS | tagged, FOCUS, FOCUS | {"Tags": "NULL"}, FOCUS | {"Tags": "no json"}])
+    load(settings)
+    tags = "select deployment_tag, count(*) from raw.billing_lines group by 1 order by 2"
+    assert rows(settings, tags) == [(None, 4)]
+
+    settings = settings_for(tmp_path, more=", deployment_tag: team/llm.deployment")
+    assert load(settings).problems == []
+    assert rows(settings, tags) == [("chat-70b", 1), (None, 3)]
+    assert rows(settings, "select count(*) from raw.billing_restatements") == [(0,)]
+    assert CANARY.encode() not in settings.warehouse_path.read_bytes()
+
+
+def test_a_tag_of_cur_is_in_a_map(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, kind="aws_cur2", more=", deployment_tag: user_deployment")
+    columns = ", ".join(f"'{value}' as {name}" for name, value in CUR.items())
+    tags = f"map {{'user_owner': '{CANARY}', 'user_deployment': 'rag-32b'}}"
+    duckdb.sql(f"copy (select {columns}, {tags} as resource_tags) to '{tmp_path / 'bill/a.parquet'}'")
+    assert load(settings).line_count == 1
+    assert rows(settings, "select deployment_tag from raw.billing_lines") == [("rag-32b",)]
+    assert CANARY.encode() not in settings.warehouse_path.read_bytes()
+
+
+def test_the_key_of_a_tag_holds_no_quotes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"billing\[0\].deployment_tag"):
+        settings_for(tmp_path, more=""", deployment_tag: "it's" """)
 
 
 def test_a_missing_column_is_named_with_the_remedy(tmp_path: Path) -> None:

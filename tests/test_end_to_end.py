@@ -25,6 +25,7 @@ import duckdb
 import pytest
 
 from examples.generate import generate
+from examples.world import DEPLOYMENTS
 from orchestration.dbt_runs import run_dbt
 from tests import focus_validator
 from tests.fault_server import Answer, FaultServer
@@ -177,6 +178,32 @@ def test_cost_agrees_with_the_truth_to_the_cent(world: World) -> None:
                 compared += 1
     assert compared == DAYS * 6
     assert world.published("select count(*) from fct_inference_costs_hourly where cost_usd is null") == [(0,)]
+
+
+def test_start_up_agrees_with_the_truth_to_the_second(world: World) -> None:
+    """From the start of a process until it could serve, and until the scrape after which it did."""
+    gpus = {name: deployment.gpus for name, deployment in DEPLOYMENTS.items()}
+    truth = {
+        (row["hour_start_at"].replace("T", " ").replace("Z", "+00"), row["deployment"]): Decimal(
+            row["start_up_seconds"]
+        )
+        for row in world.truth("truth_hourly.csv.gz")
+    }
+    found = {
+        (hour, deployment): hours * 3600 / gpus[deployment]
+        for hour, deployment, hours in world.published("""
+            select hour_start_at::varchar, deployment, sum(start_up_gpu_hours)
+            from fct_inference_costs_hourly group by all
+        """)
+    }
+    assert {key: seconds for key, seconds in truth.items() if abs(found[key] - seconds) > Decimal("0.01")} == {}
+    # A crash of each deployment, rolling restarts, and some of these into idle hours, up to the next scrape.
+    assert {Decimal("82.05"), Decimal("84.66"), Decimal("3591.59")} <= set(truth.values())
+    costs = world.published("""
+        select sum(start_up_cost_usd) > 0, sum(idle_cost_usd) = sum(start_up_cost_usd + other_idle_cost_usd)
+        from fct_inference_costs_hourly
+    """)
+    assert costs == [(True, True)]
 
 
 def test_only_listed_sources_are_told_of(world: World) -> None:

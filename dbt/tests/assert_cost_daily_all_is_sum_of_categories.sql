@@ -21,6 +21,7 @@ parts as (
         sum(gpu_hours) as gpu_hours,
         sum(cost_usd) as cost_usd,
         sum(idle_cost_usd) as idle_cost_usd,
+        sum(start_up_cost_usd) as start_up_cost_usd,
         sum(total_tokens) as total_tokens,
         sum(output_tokens) as output_tokens,
         sum(request_count) as request_count
@@ -46,6 +47,8 @@ where
     or coalesce(whole.gpu_hours, -1) <> coalesce(parts.gpu_hours, -1)
     or coalesce(whole.cost_usd, -1) <> coalesce(parts.cost_usd, -1)
     or coalesce(whole.idle_cost_usd, -1) <> coalesce(parts.idle_cost_usd, -1)
+    or coalesce(whole.start_up_cost_usd, -1) <> coalesce(parts.start_up_cost_usd, -1)
+    or whole.start_up_cost_usd + whole.other_idle_cost_usd <> whole.idle_cost_usd
     or coalesce(whole.total_tokens, -1) <> coalesce(parts.total_tokens, -1)
     or coalesce(whole.output_tokens, -1) <> coalesce(parts.output_tokens, -1)
     or coalesce(whole.request_count, -1) <> coalesce(parts.request_count, -1)

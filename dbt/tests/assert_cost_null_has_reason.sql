@@ -11,7 +11,10 @@ select
     'daily' as grain,
     usage_date
 from {{ ref("fct_unit_costs_daily") }}
-where (null_reason is null) <> (cost_usd_per_million_total_tokens is not null)
+where
+    (null_reason is null) <> (cost_usd_per_million_total_tokens is not null)
+    or (attempted_request_null_reason is null) <> (cost_usd_per_attempted_request is not null)
+    or attempted_request_count < request_count
 
 union all
 

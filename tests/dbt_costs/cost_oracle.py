@@ -83,9 +83,9 @@ def _engine_usage(world: World) -> tuple[dict[tuple[str, datetime], Row], list[t
     for key, by_instant in series.items():
         source, replica, _, model, metric, label = key
         deployment = routes.get((source, model)) or routes.get((source, "*"))
-        name = names.get(metric) or (
-            "requests" if metric == "vllm:request_success_total" and label not in ("abort", "error") else None
-        )
+        name = names.get(metric)
+        if metric == "vllm:request_success_total":
+            name = {"abort": "aborted", "error": "failed"}.get(label, "requests")
         if deployment is None or name is None:
             continue
         counted[deployment, source, replica, name] |= set()  # exposed, if only once
@@ -128,7 +128,12 @@ def _engine_usage(world: World) -> tuple[dict[tuple[str, datetime], Row], list[t
         hour_usage["observed"] += min(sum(length for length, _ in found.values()), Fraction(3600))
         hour_usage["active"] += min(sum(length for length, moved in found.values() if moved), Fraction(3600))
         replica_totals = dict(totals[place])
-        for name in (*dict.fromkeys(names.values()), "requests"):  # exposed, but counted in another hour: 0
+        for name in (
+            *dict.fromkeys(names.values()),
+            "requests",
+            "failed",
+            "aborted",
+        ):  # exposed, but counted in another hour: 0
             seen = counted.get((*place[:3], name))
             if seen is None:
                 continue
@@ -137,9 +142,63 @@ def _engine_usage(world: World) -> tuple[dict[tuple[str, datetime], Row], list[t
         hits = replica_totals.pop("hits", None)
         if "cached" not in replica_totals and hits is not None:
             replica_totals["cached"] = hits
+        unsuccessful = [replica_totals.pop(name) for name in ("failed", "aborted") if name in replica_totals]
+        if unsuccessful:
+            replica_totals["unsuccessful"] = sum(unsuccessful)
         for name, value in replica_totals.items():
             hour_usage[name] += value
     return usage, covered
+
+
+TOKEN_COUNTERS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+
+
+def start_up_pieces(world: World) -> list[tuple[str, str, datetime, datetime, bool]]:
+    """Source, replica, from, to, and whether the replica was starting up: of the times of which that is known.
+
+    A process starts up until a token counter has moved, for 3 hours at most; a page tells since the page before it.
+    """
+    pages: dict[tuple[str, str], dict[datetime, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for s in world.samples:
+        if s["metric_name"] in TOKEN_COUNTERS:
+            pages[s["source_name"], s["replica_key"]][s["scraped_at"]].append(s)
+    pieces = []
+    for (source, replica), by_instant in pages.items():
+        before: tuple[datetime, datetime | None] | None = None
+        for at, rows in sorted(by_instant.items()):
+            processes = [r["process_started_at"] for r in rows if r["process_started_at"]]
+            created = [r["series_created_at"] for r in rows if r["series_created_at"]]
+            stated = max(processes) if processes else min(created) if created else None
+            earlier, before = before, (at, stated)
+            if stated is None:
+                continue
+            told_from = min(stated, at)
+            if earlier is not None and earlier[0] >= at - 3 * HOUR:
+                is_same = earlier[1] is not None and abs(stated - earlier[1]) <= timedelta(seconds=1)
+                told_from = earlier[0] if is_same else max(told_from, earlier[0])
+            told_from = max(told_from, at - 3 * HOUR)
+            quiet_to = at
+            if any(r["value"] > 0 for r in rows):
+                quiet_to = min([*created, at]) if created else told_from
+            quiet_to = max(told_from, min(quiet_to, min(stated, at) + 3 * HOUR))
+            pieces += [(source, replica, told_from, quiet_to, True), (source, replica, quiet_to, at, False)]
+    return pieces
+
+
+def start_ups_hourly(world: World) -> dict[tuple[str, datetime], tuple[Fraction, Fraction]]:
+    """Deployment and hour -> replica-seconds of starting up, and of which it is known; only where it is of any."""
+    routes = {r["source_name"]: r["deployment"] for r in world.routes if r["model_match"] == "*"}
+    found: dict[tuple[str, datetime], tuple[Fraction, Fraction]] = {}
+    for source, _, start, end, is_start_up in start_up_pieces(world):
+        hour = hour_of(start)
+        while hour < end:
+            length = seconds(max(start, hour), min(end, hour + HOUR))
+            if length and source in routes:
+                place = (routes[source], hour)
+                quiet, known = found.get(place, (Fraction(0), Fraction(0)))
+                found[place] = (quiet + (length if is_start_up else 0), known + length)
+            hour += HOUR
+    return found
 
 
 def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
@@ -152,7 +211,16 @@ def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
     busy: dict[tuple[str, str, datetime], list[tuple[datetime, datetime]]] = defaultdict(list)
 
     def empty() -> Row:
-        return {"calls": 0, "requests": 0, "missing": 0, "input": None, "cached": None, "output": None, "active": 0}
+        return {
+            "calls": 0,
+            "requests": 0,
+            "failed": 0,
+            "missing": 0,
+            "input": None,
+            "cached": None,
+            "output": None,
+            "active": 0,
+        }
 
     for call in first.values():
         source = call["source_name"]
@@ -167,6 +235,7 @@ def gateway_usage(world: World) -> dict[tuple[str, datetime], Row]:
         hour_usage["calls"] += 1
         failed = call["status"] == "failure"
         hour_usage["requests"] += not failed
+        hour_usage["failed"] += failed
         prompt, output = call["prompt_tokens"], call["completion_tokens"]
         if not failed and not (prompt or output):
             hour_usage["missing"] += 1
@@ -218,6 +287,7 @@ def usage_hourly(world: World) -> dict[tuple[str, datetime], Row]:
             "cached": found["cached"],
             "output": found["output"],
             "requests": found["requests"],
+            "unsuccessful": found["failed"],
             "prefill": None,
             "decode": None,
             "active": found["active"],
@@ -234,6 +304,7 @@ def usage_hourly(world: World) -> dict[tuple[str, datetime], Row]:
             "cached": None if cached is None else int(cached),
             "output": int(found["output"]),
             "requests": int(found["requests"]) if "requests" in found else None,
+            "unsuccessful": int(found["unsuccessful"]) if "unsuccessful" in found else None,
             "prefill": found.get("prefill"),
             "decode": found.get("decode"),
             "active": found["active"],
@@ -360,7 +431,7 @@ def cut(amount: Decimal | None, start: int, end: int, whole: int, places: int = 
 
 
 def billed_hours(world: World) -> dict[tuple[Any, ...], tuple[Decimal, Decimal]]:
-    """Provider, region, type, category, charge, commitment, hour -> GPU-hours and effective cost of the bill.
+    """Provider, region, type, category, charge, commitment, hour, tag -> GPU-hours and effective cost of the bill.
 
     Lines that nothing is known of are left out: no effective cost though listed and covered, or not billed either.
     """
@@ -390,6 +461,7 @@ def billed_hours(world: World) -> dict[tuple[Any, ...], tuple[Decimal, Decimal]]
                 "unused_commitment" if unused else "usage",
                 line["commitment_id"],
                 hour,
+                line.get("deployment_tag"),
             )
             held, cost = sums[key]
             sums[key] = (held + cut(gpu_hours, *marks, 6), cost + cut(effective, *marks))
@@ -584,6 +656,34 @@ def fleet_parts(world: World) -> tuple[list[Row], list[Row]]:
     return parts, held
 
 
+def bill_deployments_daily(world: World, spanned: set[datetime]) -> dict[tuple[date, str, str, str], Row]:
+    """Day, provider, scope and deployment -> what the ledger's rates make of it and what the bill says.
+
+    Of hours in `spanned`: the ledger does not speak of bills from before its first entry.
+    """
+    parts, held = fleet_parts(world)
+    first_held: dict[str, datetime] = {}
+    for entry in sorted(world.deployments, key=lambda each: each["valid_from_at"], reverse=True):
+        first_held[entry["deployment"]] = entry["valid_from_at"]
+    rows: dict[tuple[date, str, str, str], Row] = defaultdict(
+        lambda: {"modelled_cost_usd": Decimal(0), "billed_cost_usd": Decimal(0)}
+    )
+    for part in parts:
+        key = (part["hour"].date(), part["entry"]["provider"], "deployment", part["deployment"])
+        rows[key]["modelled_cost_usd"] += part["modelled"] or 0
+    for row in held:
+        key = (row["hour"].date(), row["commitment"]["provider"], "unused_commitment", "")
+        rows[key]["modelled_cost_usd"] += row["modelled_unused_cost"] or 0
+    for (provider, _, _, _, charge, _, hour, tag), (_, cost) in billed_hours(world).items():
+        if hour not in spanned:
+            continue
+        scope = "unused_commitment" if charge == "unused_commitment" else "untagged"
+        if tag is not None:
+            scope = "deployment" if tag in first_held and first_held[tag] < hour + HOUR else "unknown_tag"
+        rows[hour.date(), provider, scope, tag if scope == "deployment" else ""]["billed_cost_usd"] += cost
+    return rows
+
+
 def draw(state: Row, bought: str, name: str, left: dict[str, Fraction]) -> None:
     """Takes what a commitment has left for what an entry still needs; GPU-hours as differences of rounded marks."""
     covered = min(left.get(name, Fraction(0)), state["whole"] - state["mark"])
@@ -652,6 +752,7 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
     """Deployment, pricing category and hour -> the row of fct_inference_costs_hourly."""
     parts, _ = fleet_parts(world)
     usage = usage_hourly(world)
+    start_ups = start_ups_hourly(world)
     grouped: dict[tuple[str, datetime], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for part in parts:
         grouped[part["deployment"], part["hour"]][part["category"]].append(part)
@@ -659,19 +760,23 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
     for (deployment, hour), categories in grouped.items():
         used = usage.get((deployment, hour))
         allocated = sum(p["replica_seconds"] for ps in categories.values() for p in ps if p["is_first"])
-        utilization = coverage = None
+        utilization = coverage = starting = start_coverage = None
         if used is not None:
             utilization = min(rounded(Fraction(used["active"]) / allocated, 8), Decimal(1))
             coverage = used["reported"]
             if used["basis"] == "engine_counters":
                 coverage = min(Fraction(used["observed"]) / allocated, Fraction(1))
+            if (deployment, hour) in start_ups:
+                quiet, known = start_ups[deployment, hour]
+                starting = min(rounded(quiet / allocated, 8), 1 - utilization)
+                start_coverage = min(known / allocated, Fraction(1))
         names = sorted(categories)
         weights = [total(p["gpu_hours"] for p in categories[name]) for name in names]
         if any(weight is None for weight in weights):
             weights = [sum(p["replica_seconds"] for p in categories[name]) for name in names]
         shares = {
             column: spread(None if used is None else used[column], weights, 6 if column in ("prefill", "decode") else 0)
-            for column in ("input", "cached", "output", "requests", "prefill", "decode")
+            for column in ("input", "cached", "output", "requests", "unsuccessful", "prefill", "decode")
         }
         for position, name in enumerate(names):
             own = categories[name]
@@ -679,6 +784,10 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
             active = None
             if cost is not None and utilization is not None:
                 active = rounded(cost * utilization, 10)
+            start_up = None
+            if active is not None and starting is not None:
+                start_up = min(rounded(cost * starting, 10), cost - active)
+            gpu_hours = total(p["gpu_hours"] for p in own)
             reasons = sorted(p["reason"] for p in own if p["reason"])
             bases = {p["basis"] for p in own}
             tokens = {column: values[position] for column, values in shares.items()}
@@ -687,10 +796,14 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
                 "provider": own[0]["entry"]["provider"],
                 "gpu_model": own[0]["gpu_model"],
                 "pricing_model": min(p["bought"] for p in own),
-                "gpu_hours": total(p["gpu_hours"] for p in own),
+                "gpu_hours": gpu_hours,
                 "cost_usd": cost,
                 "active_cost_usd": active,
                 "idle_cost_usd": None if active is None else cost - active,
+                "start_up_gpu_hours": None if None in (gpu_hours, starting) else rounded(gpu_hours * starting, 6),
+                "start_up_cost_usd": start_up,
+                "other_idle_cost_usd": None if start_up is None else cost - active - start_up,
+                "start_up_coverage_ratio": rounded(start_coverage, 8),
                 "on_demand_equivalent_cost_usd": total(p["equivalent"] for p in own),
                 "utilization_ratio": utilization,
                 "usage_coverage_ratio": rounded(coverage, 8),
@@ -701,6 +814,7 @@ def costs_hourly(world: World) -> dict[tuple[str, str, datetime], Row]:
                 if tokens["input"] is None
                 else tokens["input"] + (tokens["cached"] or 0) + tokens["output"],
                 "request_count": tokens["requests"],
+                "attempted_request_count": total([tokens["requests"], tokens["unsuccessful"]]),
                 "prefill_seconds": tokens["prefill"],
                 "decode_seconds": tokens["decode"],
                 "usage_basis": used["basis"] if used else None,
@@ -737,6 +851,8 @@ def token_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[d
         out: Row = {"rows": rows, "priced": priced, "model": rows[0]["model"], "gpu_model": rows[0]["gpu_model"]}
         for name in (*BASES, *(f"{c}_tokens" for c in CLASSES), "total_tokens", "request_count"):
             out[name] = known_sum(row[name] for row in priced)
+        out["start_up_cost_usd"] = known_sum(row["start_up_cost_usd"] for row in rows)
+        out["attempted_request_count"] = attempts(priced)
         out["split"], out["split_basis"] = None, None
         if out["cost_usd"] is not None and out["total_tokens"]:
             phases = [known_sum(row[name] for row in priced) for name in ("prefill_seconds", "decode_seconds")]
@@ -749,6 +865,12 @@ def token_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[d
             }
         result[key] = out
     return result
+
+
+def attempts(rows: list[Row]) -> Any:
+    """Requests that were attempted, where that is known of all rows with requests."""
+    counted = [row["attempted_request_count"] for row in rows if row["request_count"] is not None]
+    return total(counted) if counted else None
 
 
 def split_cost(
@@ -789,9 +911,16 @@ def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[An
             "total_tokens": known_sum(row["total_tokens"] for row in rows),
             "priced_total_tokens": sums["total_tokens"],
             "gpu_hours": known_sum(row["gpu_hours"] for row in rows),
+            "start_up_gpu_hours": known_sum(row["start_up_gpu_hours"] for row in rows),
+            "start_up_cost_usd": known_sum(row["start_up_cost_usd"] for row in rows),
             "is_fully_priced": all(row["cost_usd"] is not None for row in rows),
             "split_basis": "mixed" if len(bases) > 1 else next(iter(bases), None),
         }
+        out["attempted_request_count"] = attempts(rows)
+        attempted = attempts(days)
+        out["cost_usd_per_attempted_request"] = (
+            Fraction(sums["cost_usd"]) / int(attempted) if sums["cost_usd"] is not None and attempted else None
+        )
         served = [day for day in days if day["split"]]
         for basis in BASES:
             prefix = basis.removesuffix("cost_usd")
@@ -822,6 +951,12 @@ def unit_costs_daily(world: World, weights: dict[str, Decimal]) -> dict[tuple[An
             if held
             else None
         )
+        idle = known_sum(row["idle_cost_usd"] for row in rows)
+        out["other_idle_cost_usd"] = None if out["start_up_cost_usd"] is None else idle - out["start_up_cost_usd"]
+        told = [row for row in rows if row["start_up_coverage_ratio"] is not None and row["gpu_hours"] is not None]
+        if out["gpu_hours"] is not None:
+            told_hours = sum(Fraction(row["gpu_hours"]) * Fraction(row["start_up_coverage_ratio"]) for row in told)
+            out["start_up_coverage_ratio"] = told_hours / Fraction(out["gpu_hours"])
         result[key] = out
     return result
 
@@ -893,8 +1028,8 @@ def focus_rows(world: World, weights: dict[str, Decimal], usage: list[Row]) -> d
     """The charges of the inference platform, by what FOCUS calls them, unrounded.
 
     Day, deployment, category, commitment, tenant, model, adapter, class and purchase -> EffectiveCost, GPU-hours and
-    price per GPU-hour at list. Who was served pays the active cost; the rest of what the fleet cost is idle time, and
-    what commitments left unused a row of its own.
+    price per GPU-hour at list. Who was served pays the active cost; the rest of what the fleet cost is start-up, as
+    far as it is known, and idle time, and what commitments left unused a row of its own.
     """
     parts, held = fleet_parts(world)
     unpriced = {(p["deployment"], p["category"], p["hour"]) for p in parts if p["cost"] is None}
@@ -911,6 +1046,7 @@ def focus_rows(world: World, weights: dict[str, Decimal], usage: list[Row]) -> d
         if row["cost_usd"] is not None
     }
     models = {key: row["model"] for key, row in token_costs_daily(world, weights).items()}
+    started = {key: row["start_up_cost_usd"] or 0 for key, row in token_costs_daily(world, weights).items()}
     for part in borne_costs(world, weights, usage):
         if part["class"] != "none" and (part["tokens"] or part["active_cost_usd"]):
             place = (part["usage_date"], part["deployment"], part["category"])
@@ -919,8 +1055,9 @@ def focus_rows(world: World, weights: dict[str, Decimal], usage: list[Row]) -> d
             charges[place][who] += part["active_cost_usd"] or 0
             left[place] -= part["active_cost_usd"] or 0
     for place, rest in left.items():
-        if rest:
-            charges[place][None, models[place], None, "idle"] += rest
+        for name, part in (("start_up", Fraction(started[place])), ("idle", rest - Fraction(started[place]))):
+            if part:
+                charges[place][None, models[place], None, name] += part
 
     rows: dict[tuple[Any, ...], Row] = {}
     for place, of_place in charges.items():

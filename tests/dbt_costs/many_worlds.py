@@ -20,9 +20,11 @@ from typing import Any
 from cost_oracle import (
     Row,
     World,
+    bill_deployments_daily,
     costs_hourly,
     fleet_parts,
     focus_rows,
+    hours,
     known_sum,
     tenant_costs_daily,
     unit_costs_daily,
@@ -129,6 +131,7 @@ def bill(world: World, rng: random.Random, provider: str) -> None:
     """A bill of the first hours: rates of its own, charges of several hours, a line of an instance nobody knows of."""
     reach = rng.randrange(1, 5)
     own = {"provider_raw": provider, "source_name": provider}
+    tags = random.Random(f"tags of {provider}")
     for hour in range(reach):
         for name in GPUS:
             for category in ("Standard", "Dynamic", "Committed"):
@@ -144,6 +147,7 @@ def bill(world: World, rng: random.Random, provider: str) -> None:
                         region_raw=rng.choice(["east", "west"]),
                         pricing_category_raw=category,
                         commitment_id=paid_by if category == "Committed" else None,
+                        deployment_tag=tags.choice([None, "nobody", *(e["deployment"] for e in world.deployments)]),
                         **own,
                     )
                 )
@@ -209,7 +213,7 @@ def compare(count: int, folder: Path, target_dir: Path) -> tuple[int, list[Any]]
                   "assert_cost_active_plus_idle_is_cost", "assert_cost_parts_hold_all_gpu_hours",
                   "assert_cost_fleet_parts_sum_to_entry", "assert_cost_hourly_plus_unused_is_fleet_cost",
                   "assert_cost_tenants_sum_to_deployments", "assert_cost_unit_parts_sum_to_cost",
-                  "assert_cost_focus_is_fleet_cost")  # fmt: skip
+                  "assert_cost_focus_is_fleet_cost", "assert_bill_deployments_sum_to_reconciliation")  # fmt: skip
     compared, wrong = 0, []
     for found, expected in differences(warehouse, worlds):
         compared += len(expected)
@@ -259,6 +263,16 @@ def differences(warehouse: CostWarehouse, worlds: list[World]) -> Iterator[tuple
             for world in worlds
             for row in fleet_parts(world)[1]
         },
+    )
+
+    brought_home = {
+        (row["usage_date"], row["provider"], row["scope"], row["deployment"]): row
+        for row in warehouse.query("select * from marts.fct_bill_deployments_daily")
+    }
+    spanned = {hour for world in worlds for hour in hours(world)}  # the worlds share a ledger
+    yield (
+        brought_home,
+        {key: row for world in worlds for key, row in bill_deployments_daily(world, spanned).items()},
     )
 
     # No world has usage, so what the fleet costs is nobody's, and idle.

@@ -427,6 +427,9 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
         names += ["vllm:request_prefill_time_seconds_sum", "vllm:request_decode_time_seconds_sum"]
     cached = {"m-chat": "vllm:prompt_tokens_cached_total", "m-chat-b": "vllm:prefix_cache_hits_total"}.get(source)
     names += [cached] if cached else []
+    # How requests end: some engines count no failures, some only what the caller gave up.
+    failures = {"m-owned": [], "m-chat": ["abort", "error"]}.get(source, ["abort"])
+    reasons = ["stop", "length", *failures]
     states_start = source != "m-shape"
     begun = at("2026-10-01T00:00") + timedelta(seconds=rng.randrange(-20_000, 3_000))
     now = at("2026-10-01T00:00") + timedelta(seconds=rng.randrange(step))
@@ -434,6 +437,8 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
     rows: list[Row] = []
     busy = True
     cuts = random.Random(replica)
+    starts = random.Random(f"starts of {replica}")
+    quiet_until = now
     while now < at("2026-10-05T00:00"):
         # A page that lacks one counter; not on the first evening, whose few tokens would magnify rounding.
         cut = cuts.choice(names) if now > at("2026-10-01T02:00") and cuts.random() < 0.05 else None
@@ -441,15 +446,18 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
             begun = now + timedelta(milliseconds=rng.randrange(1, step * 700))
             now = begun + timedelta(seconds=rng.randrange(1, step))
             counters = {}
+            quiet_until = begun + starts.choice([0, 0, 0.1, 0.5, 2, 5]) * H
         if now <= begun:
             begun = now - timedelta(seconds=5)
         if rng.random() < 0.1:
             busy = not busy
         for engine in range(engines):
             for name in names:
-                for label in ("stop", "length", "abort") if name == "vllm:request_success_total" else (None,):
+                for label in reasons if name == "vllm:request_success_total" else (None,):
                     key = (engine, name, label)
                     grown = rng.randrange(1, 50_000) if busy and rng.random() < 0.9 else 0
+                    if now < quiet_until:
+                        grown = 0
                     if "request_success" in name:
                         grown %= 40
                     if "cached" in name or "cache_hits" in name:
@@ -457,6 +465,8 @@ def scrape(rng: random.Random, source: str, replica: str, step: int, engines: in
                     counters[key] = counters.get(key, 0) + (grown / 64 if "seconds" in name else grown)
                     # The clock of `_created` jitters by less than a second.
                     created = begun + timedelta(milliseconds=rng.randrange(400))
+                    if source == "m-chat":  # loads its weights before it counts
+                        created += timedelta(seconds=85)
                     row = {
                         "source_name": source,
                         "file_id": "f",

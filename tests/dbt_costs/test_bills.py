@@ -31,6 +31,8 @@ def test_every_hourly_row_of_many_worlds_is_the_oracles(folder: Path) -> None:
     )
     assert {row["pricing_model"] for row in seen} == {"on_demand", "spot", "reserved", "savings_plan"}
     assert {"billed", "contracted", "list", "none"} <= {row["rate_basis"] for row in seen}
+    scopes = {row["scope"] for row in warehouse.query("select distinct scope from marts.fct_bill_deployments_daily")}
+    assert scopes == {"deployment", "unknown_tag", "untagged", "unused_commitment"}
     assert {row["billing_status"] for row in seen} == {"final", "provisional", "not_yet_billed", "no_bill"}
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cost_oracle import (
     focus_rows,
     purchase_mix_daily,
     rounded,
+    start_up_pieces,
     tenant_costs_daily,
     token_costs_daily,
     unit_costs_daily,
@@ -110,6 +112,7 @@ def marts(warehouse: CostWarehouse) -> dict[str, list[dict[str, Any]]]:
         "fct_unit_costs_daily",
         "fct_purchase_mix_daily",
         "fct_bill_reconciliation_daily",
+        "fct_bill_deployments_daily",
         "dim_deployments",
         "fct_tenant_costs_daily",
         "fct_api_comparison_daily",
@@ -161,6 +164,20 @@ def test_the_world_contains_its_traps(world: World, built: CostWarehouse) -> Non
     assert {row["usage_basis"] for row in rows} == {"engine_counters", "gateway_requests", None}
     assert {row["is_price_carried_forward"] for row in rows} == {True, False}
     assert {row["is_rate_earliest_known"] for row in rows} == {True, False}
+    attempted = {(row["request_count"] is None, row["attempted_request_count"] is None) for row in rows}
+    assert attempted == {(False, False), (False, True), (True, True)}
+    start_ups = [row["start_up_cost_usd"] for row in rows if row["idle_cost_usd"] is not None]
+    assert None in start_ups  # of m-shape, whose pages say no start
+    assert Decimal(0) in start_ups
+    assert sum(cost or 0 for cost in start_ups) > 100
+    # A process that served nobody for longer than three hours, and one that has not served yet at midnight.
+    quiet = [p for p in start_up_pieces(world) if p[4]]
+    assert any(before[3] == after[2] and before[2].date() < after[3].date() for before, after in pairwise(quiet))
+    assert any(
+        s["value"] == 0 and s["process_started_at"] and s["scraped_at"] - s["process_started_at"] > timedelta(hours=3)
+        for s in world.samples
+        if s["metric_name"] == "vllm:prompt_tokens_total"
+    )
     assert {row["billing_status"] for row in rows} == {"provisional", "not_yet_billed", "no_bill"}
     assert {row["pricing_model"] for row in rows} == {"on_demand", "spot", "reserved", "savings_plan"}
 
@@ -277,7 +294,7 @@ def test_focus_charges_are_the_oracles_and_sum_to_the_fleet(
 ) -> None:
     found = built.focus_rows()
     expected = focus_rows(world, weights, whose_tokens(built))
-    assert {key[8] for key in expected} == {*CLASSES, "idle", "unused"}
+    assert {key[8] for key in expected} == {*CLASSES, "start_up", "idle", "unused"}
     assert_rows_equal(
         {key: {"EffectiveCost": row["EffectiveCost"]} for key, row in found.items()},
         {key: {"EffectiveCost": row["EffectiveCost"]} for key, row in expected.items()},

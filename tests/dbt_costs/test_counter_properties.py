@@ -16,14 +16,14 @@ from typing import Any
 
 import duckdb
 import pytest
-from cost_oracle import World
+from cost_oracle import HOUR, TOKEN_COUNTERS, World, hour_of, seconds, start_up_pieces
 from cost_warehouse import CostWarehouse
 from counter_oracle import Hour, Reading, hours
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from random_world import LLAMA, entry
 
-MODELS = ("int_counter_deltas", "int_counter_increases__hourly", "int_usage_anomalies")
+MODELS = ("int_counter_deltas", "int_counter_increases__hourly", "int_usage_anomalies", "int_start_ups__hourly")
 METRICS = {
     "prompt_tokens": ("vllm:prompt_tokens_total", None),
     "output_tokens": ("ray_vllm_generation_tokens_total", None),
@@ -34,6 +34,10 @@ BOUNDS = {"prompt_tokens": 2_000_000, "output_tokens": 200_000}
 GPUS = 2
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
 PAUSES = (15, 15, 15, 7, 60, 300, 3600, 4 * 3600, 3 * 86400, 8 * 86400)  # seconds between two scrapes
+
+
+# A process that has served nothing yet, or something.
+FIRST_VALUES = st.one_of(st.just(0), st.integers(0, 800))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
     warehouse.replace("raw.ledger_usage_routes", [route])
     run = {"run_id": "r", "started_at": BEGIN, "as_of_date": world.as_of_date, "window_start_date": BEGIN.date()}
     warehouse.replace("raw.ledger_run", [run])
-    select = ("--select", "+int_counter_increases__hourly", "+int_usage_anomalies")
+    select = ("--select", *(f"+{model}" for model in MODELS))
     warehouse.dbt("build", *select, "--exclude-resource-type", "test", "unit_test")
     full = {model: compiled(folder, model) for model in MODELS}
     warehouse.dbt("run", *select)
@@ -132,7 +136,7 @@ def replicas(draw: st.DrawFn) -> list[Reading]:
         metrics = draw(st.sampled_from([tuple(METRICS), ("prompt_tokens",), ("output_tokens", "successful_requests")]))
         at = BEGIN + timedelta(seconds=draw(st.integers(0, 3 * 3600)), microseconds=draw(st.integers(0, 999_999)))
         began = at - timedelta(seconds=draw(st.sampled_from([-5, 0, 60, 3 * 3600, 3 * 3600 + 1, 10 * 3600])))
-        values = {(engine, metric): Decimal(draw(st.integers(0, 500))) for engine in engines for metric in metrics}
+        values = {(engine, metric): Decimal(draw(FIRST_VALUES)) for engine in engines for metric in metrics}
         for _ in range(draw(st.integers(1, 9))):
             happening = draw(st.sampled_from(["grows"] * 6 + ["idle", "restarts", "falls", "jumps", "not scraped"]))
             pause = draw(st.sampled_from(PAUSES))
@@ -144,7 +148,7 @@ def replicas(draw: st.DrawFn) -> list[Reading]:
                     case "grows":
                         values[key] += draw(st.integers(0, 10_000))
                     case "restarts":
-                        values[key] = Decimal(draw(st.integers(0, 800)))
+                        values[key] = Decimal(draw(FIRST_VALUES))
                     case "falls":
                         values[key] -= min(values[key], draw(st.integers(0, 50)))
                     case "jumps" if draw(st.booleans()):
@@ -185,6 +189,36 @@ def counted(con: duckdb.DuckDBPyConnection) -> dict[tuple[str, datetime], Hour]:
     return found
 
 
+def started(readings: list[Reading]) -> dict[tuple[str, datetime], tuple[Fraction, Fraction]]:
+    """Replica and hour -> seconds of starting up, and of which it is known, as the oracle of costs has it."""
+    names = dict(zip(("prompt_tokens", "output_tokens"), TOKEN_COUNTERS, strict=True))
+    samples = [
+        {"source_name": "m", "replica_key": reading.replica, "metric_name": names[reading.metric],
+         "scraped_at": reading.scraped_at, "value": reading.value, "series_created_at": reading.created_at,
+         "process_started_at": reading.started_at}
+        for reading in read_once(readings)
+        if reading.metric in names
+    ]  # fmt: skip
+    found: dict[tuple[str, datetime], tuple[Fraction, Fraction]] = {}
+    for _, replica, start, end, is_start_up in start_up_pieces(World(date(2026, 12, 31), samples=samples)):
+        hour = hour_of(start)
+        while hour < end:
+            if length := seconds(max(start, hour), min(end, hour + HOUR)):
+                quiet, known = found.get((replica, hour), (Fraction(0), Fraction(0)))
+                found[replica, hour] = (quiet + length * is_start_up, known + length)
+            hour += HOUR
+    return found
+
+
+def read_once(readings: list[Reading]) -> list[Reading]:
+    """Of the readings of a series at one instant the largest: a counter only grows."""
+    kept: dict[tuple[str, str, str, datetime], Reading] = {}
+    for reading in readings:
+        key = (reading.replica, reading.engine, reading.metric, reading.scraped_at)
+        kept[key] = max(kept.get(key, reading), reading, key=lambda each: each.value)
+    return list(kept.values())
+
+
 # Shrinking a failure of nine scrapes takes minutes and tells little more.
 EXAMPLES = settings(max_examples=120, deadline=None, derandomize=True, phases=[Phase.generate], print_blob=False)
 FEWER_EXAMPLES = settings(EXAMPLES, max_examples=30)  # each of them is up to eleven runs
@@ -193,6 +227,7 @@ FEWER_EXAMPLES = settings(EXAMPLES, max_examples=30)  # each of them is up to el
 def test_hours_are_the_oracles_to_the_token(models: Models) -> None:
     """Examples without restarts or quarantine would let a broken model pass, so what they held is looked at."""
     seen: set[tuple[str, str | None]] = set()
+    starts: list[Decimal] = []
 
     @EXAMPLES
     @given(readings=replicas(), seed=st.integers(0, 2**32))
@@ -205,6 +240,12 @@ def test_hours_are_the_oracles_to_the_token(models: Models) -> None:
             found, expected = counted(models.con), hours(readings, BOUNDS, GPUS)
             places = {place for place in {*found, *expected} if found.get(place) != expected.get(place)}
             assert {place: (found.get(place), expected.get(place)) for place in places} == {}
+            told = models.con.execute(
+                "select replica_key, usage_hour_at, start_up_seconds, start_known_seconds "
+                "from intermediate.int_start_ups__hourly"
+            ).fetchall()
+            assert {(replica, hour): tuple(map(Fraction, known)) for replica, hour, *known in told} == started(readings)
+            starts.extend(quiet for _, _, quiet, _ in told)
             kinds = models.con.execute(
                 "select distinct delta_basis, quarantine_reason, coalesce(delta < 0, false) "
                 "from intermediate.int_counter_deltas"
@@ -216,6 +257,7 @@ def test_hours_are_the_oracles_to_the_token(models: Models) -> None:
             models.con.rollback()
 
     look()
+    assert {0, 3600} < set(starts)
     assert {basis for basis, _ in seen} == {"increase", "reset", "first_scrape", "decrease", "baseline"}
     assert {reason for _, reason in seen} == {
         None,

@@ -93,6 +93,7 @@ spread as (
         charge_type,
         pricing_category,
         commitment_id,
+        deployment_tag,
         billing_period,
         hour_start_at,
         {{ part_between("coalesce(gpu_hours, 0)", "from_mark", "to_mark", "charge_seconds", 6) }}
@@ -117,6 +118,7 @@ final as (
         charge_type,
         pricing_category,
         commitment_id,
+        deployment_tag,
         hour_start_at,
         cast(sum(gpu_hours) as decimal(18, 6)) as gpu_hours,
         cast(sum(effective_cost_usd) as decimal(38, 10)) as effective_cost_usd,
@@ -124,7 +126,15 @@ final as (
         cast(sum(contracted_cost_usd) as decimal(38, 10)) as contracted_cost_usd,
         cast(sum(billed_cost_usd) as decimal(38, 10)) as billed_cost_usd
     from spread
-    group by provider, region, instance_type, charge_type, pricing_category, commitment_id, hour_start_at
+    group by
+        provider,
+        region,
+        instance_type,
+        charge_type,
+        pricing_category,
+        commitment_id,
+        deployment_tag,
+        hour_start_at
 
 )
 

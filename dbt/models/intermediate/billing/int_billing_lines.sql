@@ -132,6 +132,7 @@ final as (
         provider,
         coalesce(region, 'global') as region,
         resource_id,
+        deployment_tag,
         instance_type,
         gpu_model,
         pricing_category,

@@ -51,6 +51,8 @@ daily as (
         cast(sum(cost_usd) as decimal(38, 10)) as cost_usd,
         cast(sum(active_cost_usd) as decimal(38, 10)) as active_cost_usd,
         cast(sum(idle_cost_usd) as decimal(38, 10)) as idle_cost_usd,
+        cast(sum(start_up_gpu_hours) as decimal(18, 6)) as start_up_gpu_hours,
+        cast(sum(start_up_cost_usd) as decimal(38, 10)) as start_up_cost_usd,
         min(case when is_priced then 1 else 0 end) = 1 as is_fully_priced,
         min(case when not is_priced then null_reason end) as cost_null_reason,
         {%- for class in classes + ["total"] %}
@@ -59,11 +61,23 @@ daily as (
         {%- endfor %}
         cast(sum(request_count) as bigint) as request_count,
         cast(sum(case when is_priced then request_count end) as bigint) as priced_request_count,
+        -- Attempts of some hours beside the requests of all would make few of many.
+        case
+            when count(request_count) = count(attempted_request_count)
+                then cast(sum(attempted_request_count) as bigint)
+        end as attempted_request_count,
+        case
+            when
+                count(case when is_priced then request_count end)
+                = count(case when is_priced then attempted_request_count end)
+                then cast(sum(case when is_priced then attempted_request_count end) as bigint)
+        end as priced_attempted_request_count,
         sum(case when is_priced then prefill_seconds end) as priced_prefill_seconds,
         sum(case when is_priced then decode_seconds end) as priced_decode_seconds,
         sum(gpu_hours * utilization_ratio) as active_gpu_hours,
         sum(case when utilization_ratio is not null then gpu_hours end) as observed_gpu_hours,
-        sum(gpu_hours * coalesce(usage_coverage_ratio, 0)) as covered_gpu_hours
+        sum(gpu_hours * coalesce(usage_coverage_ratio, 0)) as covered_gpu_hours,
+        sum(gpu_hours * coalesce(start_up_coverage_ratio, 0)) as start_known_gpu_hours
     from hours
     group by usage_date, deployment, pricing_category
 
@@ -152,6 +166,8 @@ final as (
         cost_usd,
         active_cost_usd,
         idle_cost_usd,
+        start_up_gpu_hours,
+        start_up_cost_usd,
         {%- for basis in ["", "active_"] %}
             cast(
                 {{ basis }}cost_usd
@@ -179,11 +195,14 @@ final as (
         {%- endfor %}
         request_count,
         priced_request_count,
+        attempted_request_count,
+        priced_attempted_request_count,
 
         -- how busy, how well seen
         active_gpu_hours,
         observed_gpu_hours,
-        covered_gpu_hours
+        covered_gpu_hours,
+        start_known_gpu_hours
     from prompt_split
 
 )

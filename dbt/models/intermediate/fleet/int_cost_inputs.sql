@@ -95,7 +95,10 @@ increases as (
 
 replica_classes as (
 
-    {%- for metric in ["cached_tokens", "prefix_cache_hits", "prefill_seconds", "decode_seconds"] %}
+    {%- for metric in [
+        "cached_tokens", "prefix_cache_hits", "failed_requests", "aborted_requests", "prefill_seconds",
+        "decode_seconds",
+    ] %}
 
         select
             source_name,

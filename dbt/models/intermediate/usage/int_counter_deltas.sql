@@ -220,6 +220,8 @@ final as (
         -- increase
         counter_value,
         case when previous_scraped_at is not null then previous_value end as previous_value,
+        series_created_at,
+        process_started_at,
         incarnation_started_at,
         delta_basis,
         observed_change,

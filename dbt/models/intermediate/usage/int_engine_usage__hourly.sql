@@ -24,6 +24,8 @@ replica_hours as (
         sum(increases.cached_tokens) as cached_tokens,
         sum(increases.prefix_cache_hits) as prefix_cache_hits,
         sum(increases.successful_requests) as successful_requests,
+        sum(increases.failed_requests) as failed_requests,
+        sum(increases.aborted_requests) as aborted_requests,
         sum(increases.prefill_seconds) as prefill_seconds,
         sum(increases.decode_seconds) as decode_seconds,
         max(case when increases.has_prompt_tokens then 1 else 0 end) as has_prompt_tokens,
@@ -60,7 +62,10 @@ replica_classes as (
         {%- for metric in ["prompt_tokens", "output_tokens", "successful_requests"] %}
             max(has_{{ metric }}) = 1 as has_{{ metric }},
         {%- endfor %}
-        {%- for metric in ["cached_tokens", "prefix_cache_hits", "prefill_seconds", "decode_seconds"] %}
+        {%- for metric in [
+            "cached_tokens", "prefix_cache_hits", "failed_requests", "aborted_requests", "prefill_seconds",
+            "decode_seconds",
+        ] %}
             min(case when {{ metric }} is not null then usage_hour_at end) as first_{{ metric }}_at,
             max(case when {{ metric }} is not null then usage_hour_at end)
                 as last_{{ metric }}_at{% if not loop.last %},{% endif %}
@@ -104,6 +109,21 @@ final as (
                     then coalesce(replica_hours.successful_requests, 0)
             end as bigint
         ) as request_count,
+        -- Some engines count errors, some what the caller gave up, some both.
+        cast(
+            case
+                when
+                    replica_hours.usage_hour_at
+                    between replica_classes.first_failed_requests_at
+                    and replica_classes.last_failed_requests_at
+                    or replica_hours.usage_hour_at
+                    between replica_classes.first_aborted_requests_at
+                    and replica_classes.last_aborted_requests_at
+                    then
+                        coalesce(replica_hours.failed_requests, 0)
+                        + coalesce(replica_hours.aborted_requests, 0)
+            end as bigint
+        ) as unsuccessful_request_count,
         cast(
             case
                 when

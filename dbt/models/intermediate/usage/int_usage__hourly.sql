@@ -39,6 +39,12 @@ log_usage as (
 
 ),
 
+start_ups as (
+
+    select * from {{ ref("int_start_ups__hourly") }}
+
+),
+
 run as (
 
     select * from {{ ref("stg_ledger__run") }}
@@ -57,6 +63,7 @@ engine_hours as (
         cast(sum(cached_tokens) as bigint) as cached_tokens,
         cast(sum(output_tokens) as bigint) as output_tokens,
         cast(sum(request_count) as bigint) as request_count,
+        cast(sum(unsuccessful_request_count) as bigint) as unsuccessful_request_count,
         sum(prefill_seconds) as prefill_seconds,
         sum(decode_seconds) as decode_seconds,
         count(*) as replica_count,
@@ -95,6 +102,7 @@ request_hours as (
         cast(sum(request_usage.cached_input_tokens) as bigint) as cached_input_tokens,
         cast(sum(request_usage.output_tokens) as bigint) as output_tokens,
         cast(sum(request_usage.request_count) as bigint) as request_count,
+        cast(sum(request_usage.failed_count) as bigint) as unsuccessful_request_count,
         cast(sum(request_usage.missing_token_count) as bigint) as missing_token_count
     from request_usage
     inner join routes
@@ -185,6 +193,7 @@ engine_rows as (
         end as cached_input_tokens,
         case when has_tokens then output_tokens end as output_tokens,
         request_count,
+        unsuccessful_request_count,
         cast(null as bigint) as missing_token_count,
         prefill_seconds,
         decode_seconds,
@@ -212,6 +221,7 @@ request_rows as (
             when request_hours.deployment is null then 0 else request_hours.output_tokens
         end as output_tokens,
         coalesce(request_hours.request_count, 0) as request_count,
+        coalesce(request_hours.unsuccessful_request_count, 0) as unsuccessful_request_count,
         coalesce(request_hours.missing_token_count, 0) as missing_token_count,
         cast(null as decimal(38, 6)) as prefill_seconds,
         cast(null as decimal(38, 6)) as decode_seconds,
@@ -288,6 +298,7 @@ log_rows as (
         cast(null as bigint) as cached_input_tokens,
         case when log_hours.has_tokens then log_hours.output_tokens end as output_tokens,
         cast(null as bigint) as request_count,
+        cast(null as bigint) as unsuccessful_request_count,
         cast(null as bigint) as missing_token_count,
         cast(null as decimal(38, 6)) as prefill_seconds,
         cast(null as decimal(38, 6)) as decode_seconds,
@@ -320,6 +331,38 @@ log_rows as (
 
 ),
 
+-- Known of a replica whoever speaks for the volume of the hour.
+start_up_replica_hours as (
+
+    select
+        routes.deployment,
+        start_ups.source_name,
+        start_ups.replica_key,
+        start_ups.usage_hour_at,
+        least(sum(start_ups.start_up_seconds), 3600) as start_up_seconds,
+        least(sum(start_ups.start_known_seconds), 3600) as start_known_seconds
+    from start_ups
+    inner join routes
+        on
+            start_ups.source_name = routes.source_name
+            and start_ups.model_name = routes.model
+            and routes.model_group = ''
+    group by routes.deployment, start_ups.source_name, start_ups.replica_key, start_ups.usage_hour_at
+
+),
+
+start_up_hours as (
+
+    select
+        deployment,
+        usage_hour_at,
+        sum(start_up_seconds) as start_up_seconds,
+        sum(start_known_seconds) as start_known_seconds
+    from start_up_replica_hours
+    group by deployment, usage_hour_at
+
+),
+
 basis_rows as (
 
     select * from engine_rows
@@ -348,6 +391,7 @@ final as (
             as bigint
         ) as total_tokens,
         basis_rows.request_count,
+        basis_rows.unsuccessful_request_count,
         -- Of the successful requests in a log of calls, the share that says how many tokens it used.
         {{ share_ratio(
             "basis_rows.request_count - basis_rows.missing_token_count", "basis_rows.request_count"
@@ -357,11 +401,17 @@ final as (
         basis_rows.replica_count,
         cast(basis_rows.active_seconds as decimal(28, 6)) as active_replica_seconds,
         cast(basis_rows.observed_seconds as decimal(28, 6)) as observed_replica_seconds,
+        cast(start_up_hours.start_up_seconds as decimal(28, 6)) as start_up_replica_seconds,
+        cast(start_up_hours.start_known_seconds as decimal(28, 6)) as start_known_replica_seconds,
         basis_rows.reset_count,
         basis_rows.has_gap,
         cast(basis_rows.unobserved_seconds as decimal(28, 6)) as unobserved_replica_seconds
     from basis_rows
     inner join run on basis_rows.usage_hour_at < run.as_of_end_at
+    left join start_up_hours
+        on
+            basis_rows.deployment = start_up_hours.deployment
+            and basis_rows.usage_hour_at = start_up_hours.usage_hour_at
 
 )
 

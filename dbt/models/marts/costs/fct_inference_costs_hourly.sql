@@ -48,6 +48,7 @@ used_hours as (
         usage_hours.cached_input_tokens,
         usage_hours.output_tokens,
         usage_hours.request_count,
+        usage_hours.unsuccessful_request_count,
         usage_hours.prefill_seconds,
         usage_hours.decode_seconds,
         {{ share_ratio("usage_hours.active_replica_seconds", "deployment_hours.allocated_replica_seconds") }}
@@ -58,7 +59,25 @@ used_hours as (
                     "usage_hours.observed_replica_seconds", "deployment_hours.allocated_replica_seconds"
                 ) }}
             else usage_hours.token_reported_ratio
-        end as usage_coverage_ratio
+        end as usage_coverage_ratio,
+        {%- for seconds, ratio in {
+            "start_up": "seen_start_up_ratio", "start_known": "start_up_coverage_ratio"
+        }.items() %}
+            cast(
+                case
+                    when
+                        usage_hours.{{ seconds }}_replica_seconds > deployment_hours.allocated_replica_seconds
+                        then 1
+                    else {{ part_of(
+                        "1",
+                        "usage_hours." ~ seconds ~ "_replica_seconds",
+                        "deployment_hours.allocated_replica_seconds",
+                        8,
+                        weight_scale=6,
+                    ) }}
+                end as decimal(9, 8)
+            ) as {{ ratio }}{% if not loop.last %},{% endif %}
+        {%- endfor %}
     from deployment_hours
     inner join usage_hours
         on
@@ -106,10 +125,19 @@ joined as (
         used_hours.usage_basis,
         used_hours.utilization_ratio,
         used_hours.usage_coverage_ratio,
+        used_hours.start_up_coverage_ratio,
+        -- Start-up is idle time, and no more than there is, also where more replicas start than the ledger
+        -- has.
+        case
+            when used_hours.seen_start_up_ratio > 1 - used_hours.utilization_ratio
+                then 1 - used_hours.utilization_ratio
+            when used_hours.utilization_ratio is not null then used_hours.seen_start_up_ratio
+        end as start_up_ratio,
         used_hours.input_tokens as deployment_input_tokens,
         used_hours.cached_input_tokens as deployment_cached_input_tokens,
         used_hours.output_tokens as deployment_output_tokens,
         used_hours.request_count as deployment_request_count,
+        used_hours.unsuccessful_request_count as deployment_unsuccessful_request_count,
         used_hours.prefill_seconds as deployment_prefill_seconds,
         used_hours.decode_seconds as deployment_decode_seconds
     from category_hours
@@ -136,12 +164,37 @@ allocated as (
         cast({{ share_of("deployment_cached_input_tokens", **spread) }} as bigint) as cached_input_tokens,
         cast({{ share_of("deployment_output_tokens", **spread) }} as bigint) as output_tokens,
         cast({{ share_of("deployment_request_count", **spread) }} as bigint) as request_count,
+        cast({{ share_of("deployment_unsuccessful_request_count", **spread) }} as bigint)
+            as unsuccessful_request_count,
         cast({{ share_of("deployment_prefill_seconds", scale=6, **spread) }} as decimal(28, 6))
             as prefill_seconds,
         cast({{ share_of("deployment_decode_seconds", scale=6, **spread) }} as decimal(28, 6))
             as decode_seconds,
-        cast(cast(cost_usd as decimal(28, 10)) * utilization_ratio as decimal(38, 10)) as active_cost_usd
+        cast(cast(cost_usd as decimal(28, 10)) * utilization_ratio as decimal(38, 10)) as active_cost_usd,
+        cast(cast(cost_usd as decimal(28, 10)) * start_up_ratio as decimal(38, 10))
+            as rounded_start_up_cost_usd
     from joined
+
+),
+
+with_idle as (
+
+    select
+        *,
+        cast(cost_usd - active_cost_usd as decimal(38, 10)) as idle_cost_usd
+    from allocated
+
+),
+
+-- Active and start-up cost, each rounded up, may be a last digit more than the cost.
+with_start_up as (
+
+    select
+        *,
+        case
+            when rounded_start_up_cost_usd > idle_cost_usd then idle_cost_usd else rounded_start_up_cost_usd
+        end as start_up_cost_usd
+    from with_idle
 
 ),
 
@@ -161,7 +214,11 @@ final as (
         gpu_hours,
         cost_usd,
         active_cost_usd,
-        cast(cost_usd - active_cost_usd as decimal(38, 10)) as idle_cost_usd,
+        idle_cost_usd,
+        cast(gpu_hours * start_up_ratio as decimal(18, 6)) as start_up_gpu_hours,
+        start_up_cost_usd,
+        cast(idle_cost_usd - start_up_cost_usd as decimal(38, 10)) as other_idle_cost_usd,
+        start_up_coverage_ratio,
         on_demand_equivalent_cost_usd,
         {{ usd_rate("cost_usd", "gpu_hours") }} as rate_usd_per_gpu_hour,
         utilization_ratio,
@@ -170,6 +227,7 @@ final as (
         output_tokens,
         cast(input_tokens + coalesce(cached_input_tokens, 0) + output_tokens as bigint) as total_tokens,
         request_count,
+        cast(request_count + unsuccessful_request_count as bigint) as attempted_request_count,
         prefill_seconds,
         decode_seconds,
         usage_basis,
@@ -180,7 +238,7 @@ final as (
         price_age_hours,
         billing_status,
         coalesce(cost_null_reason, case when usage_basis is null then 'no_usage_reported' end) as null_reason
-    from allocated
+    from with_start_up
 
 )
 

@@ -59,6 +59,8 @@ daily as (
         cast(sum(cost_usd) as decimal(38, 10)) as cost_usd,
         cast(sum(active_cost_usd) as decimal(38, 10)) as active_cost_usd,
         cast(sum(idle_cost_usd) as decimal(38, 10)) as idle_cost_usd,
+        cast(sum(start_up_gpu_hours) as decimal(18, 6)) as start_up_gpu_hours,
+        cast(sum(start_up_cost_usd) as decimal(38, 10)) as start_up_cost_usd,
         {%- for class in classes %}
             cast(sum({{ class }}_tokens) as bigint) as {{ class }}_tokens,
             cast(sum(priced_{{ class }}_tokens) as bigint) as priced_{{ class }}_tokens,
@@ -69,6 +71,12 @@ daily as (
         cast(sum(priced_total_tokens) as bigint) as priced_total_tokens,
         cast(sum(request_count) as bigint) as request_count,
         cast(sum(priced_request_count) as bigint) as priced_request_count,
+        {%- for priced in ["", "priced_"] %}
+            case
+                when count({{ priced }}request_count) = count({{ priced }}attempted_request_count)
+                    then cast(sum({{ priced }}attempted_request_count) as bigint)
+            end as {{ priced }}attempted_request_count,
+        {%- endfor %}
         {%- for basis in ["", "active_"] %}
             cast(sum(case when split_basis is not null then {{ basis }}cost_usd end) as decimal(38, 10))
                 as split_{{ basis }}cost_usd,
@@ -81,7 +89,8 @@ daily as (
         min(cost_null_reason) as cost_null_reason,
         sum(active_gpu_hours) as active_gpu_hours,
         sum(observed_gpu_hours) as observed_gpu_hours,
-        sum(covered_gpu_hours) as covered_gpu_hours
+        sum(covered_gpu_hours) as covered_gpu_hours,
+        sum(start_known_gpu_hours) as start_known_gpu_hours
     from scoped
     group by usage_date, model, gpu_model, reported_category
 
@@ -135,11 +144,15 @@ final as (
         cost_usd,
         active_cost_usd,
         idle_cost_usd,
+        start_up_gpu_hours,
+        start_up_cost_usd,
+        cast(idle_cost_usd - start_up_cost_usd as decimal(38, 10)) as other_idle_cost_usd,
         input_tokens,
         cached_input_tokens,
         output_tokens,
         total_tokens,
         request_count,
+        attempted_request_count,
         borne_input_cost_usd as input_cost_usd,
         borne_cached_input_cost_usd as cached_input_cost_usd,
         borne_output_cost_usd as output_cost_usd,
@@ -149,6 +162,7 @@ final as (
         {%- endfor %}
         {{ usd_per_million("cost_usd", "priced_total_tokens") }} as cost_usd_per_million_total_tokens,
         {{ usd_unit_cost("cost_usd", "priced_request_count") }} as cost_usd_per_request,
+        {{ usd_unit_cost("cost_usd", "priced_attempted_request_count") }} as cost_usd_per_attempted_request,
         {{ usd_unit_cost("cost_usd", "priced_met_request_count") }} as cost_usd_per_request_in_target,
         {%- for class in classes %}
             {{ usd_per_million("borne_" ~ class ~ "_active_cost_usd", "priced_" ~ class ~ "_tokens") }}
@@ -161,6 +175,7 @@ final as (
             as split_basis,
         {{ share_ratio("active_gpu_hours", "observed_gpu_hours") }} as utilization_ratio,
         {{ share_ratio("covered_gpu_hours", "gpu_hours") }} as usage_coverage_ratio,
+        {{ share_ratio("start_known_gpu_hours", "gpu_hours") }} as start_up_coverage_ratio,
         is_fully_priced,
         {{ share_ratio("coalesce(priced_gpu_hours, 0)", "gpu_hours") }}
             as priced_gpu_hours_ratio,
@@ -170,7 +185,13 @@ final as (
             when total_tokens is null then 'no_usage_reported'
             when priced_total_tokens is null then 'no_usage_of_what_is_priced'
             when priced_total_tokens = 0 then 'no_tokens'
-        end as null_reason
+        end as null_reason,
+        case
+            when cost_usd is null then cost_null_reason
+            when priced_request_count is null then 'no_requests_counted'
+            when priced_attempted_request_count is null then 'failures_not_counted'
+            when priced_attempted_request_count = 0 then 'no_requests'
+        end as attempted_request_null_reason
     from borne
 
 )

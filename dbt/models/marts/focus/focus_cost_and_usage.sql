@@ -114,6 +114,26 @@ served_daily as (
 
 ),
 
+-- What served nobody: start-up as far as it is known, and the rest.
+unserved as (
+
+    select
+        token_costs.usage_date,
+        token_costs.deployment,
+        token_costs.pricing_category,
+        token_costs.model,
+        coalesce(token_costs.start_up_cost_usd, 0) as start_up_cost_usd,
+        token_costs.cost_usd - coalesce(served_daily.cost_usd, 0) - coalesce(token_costs.start_up_cost_usd, 0)
+            as idle_cost_usd
+    from token_costs
+    left join served_daily
+        on
+            token_costs.usage_date = served_daily.usage_date
+            and token_costs.deployment = served_daily.deployment
+            and token_costs.pricing_category = served_daily.pricing_category
+
+),
+
 charges as (
 
     select
@@ -131,27 +151,25 @@ charges as (
     from served
     where cost_usd > 0 or tokens > 0
 
-    union all
+    {%- for class in ["start_up", "idle"] %}
 
-    select
-        token_costs.usage_date,
-        token_costs.deployment,
-        token_costs.pricing_category,
-        '' as tenant,
-        token_costs.model,
-        '' as adapter,
-        'idle' as token_class,
-        cast(null as {{ dbt.type_string() }}) as team,
-        cast(null as {{ dbt.type_string() }}) as cost_center,
-        cast(null as bigint) as tokens,
-        token_costs.cost_usd - coalesce(served_daily.cost_usd, 0) as cost_usd
-    from token_costs
-    left join served_daily
-        on
-            token_costs.usage_date = served_daily.usage_date
-            and token_costs.deployment = served_daily.deployment
-            and token_costs.pricing_category = served_daily.pricing_category
-    where token_costs.cost_usd - coalesce(served_daily.cost_usd, 0) <> 0
+        union all
+
+        select
+            usage_date,
+            deployment,
+            pricing_category,
+            '' as tenant,
+            model,
+            '' as adapter,
+            '{{ class }}' as token_class,
+            cast(null as {{ dbt.type_string() }}) as team,
+            cast(null as {{ dbt.type_string() }}) as cost_center,
+            cast(null as bigint) as tokens,
+            {{ class }}_cost_usd as cost_usd
+        from unserved
+        where {{ class }}_cost_usd <> 0
+    {%- endfor %}
 
 ),
 
@@ -260,9 +278,11 @@ fleet_rows as (
         nullif(adapter, '') as adapter,
         token_class,
         row_gpu_hours as gpu_hours,
-        case when token_class = 'idle' then cast(row_gpu_hours as decimal(28, 2)) else row_tokens end
-            as consumed_quantity,
-        case when token_class = 'idle' then 'GPU-Hours' else 'Tokens' end as consumed_unit,
+        case
+            when token_class in ('start_up', 'idle') then cast(row_gpu_hours as decimal(28, 2))
+            else row_tokens
+        end as consumed_quantity,
+        case when token_class in ('start_up', 'idle') then 'GPU-Hours' else 'Tokens' end as consumed_unit,
         row_cost_usd as cost_usd,
         -- A spot price is nobody's discount; what a commitment saves is measured against on demand.
         case when pricing_category = 'Dynamic' then effective_rate else on_demand_rate end as list_rate,
@@ -322,6 +342,7 @@ named as (
             when 'input' then 'Input Tokens'
             when 'cached_input' then 'Cached Input Tokens'
             when 'output' then 'Output Tokens'
+            when 'start_up' then 'Start-Up GPU Time'
             when 'idle' then 'Idle GPU Time'
             else 'Unused Commitment'
         end as meter,
@@ -342,6 +363,7 @@ final as (
         'Usage' as ChargeCategory,
         cast(null as {{ dbt.type_string() }}) as ChargeClass,
         case token_class
+            when 'start_up' then 'GPU time in which replicas of ' || deployment || ' started'
             when 'idle' then 'GPU time of ' || deployment || ' that served no token'
             when 'unused' then 'Unused part of commitment ' || commitment_id
             else meter || ' of ' || model || ' served by ' || deployment

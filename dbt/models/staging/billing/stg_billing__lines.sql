@@ -57,12 +57,15 @@ final as (
         provider_raw,
         region_raw as region,
         resource_id,
+        deployment_tag,
         instance_type_raw,
         usage_type_raw,
         description_raw,
         case
             when kind = 'aws_cur2' and (usage_type_raw like '%SpotUsage:%' or pricing_category_raw = 'Spot')
                 then 'Dynamic'
+            -- Used, bought or unused: the lines of a commitment name it.
+            when kind = 'aws_cur2' and commitment_id is not null then 'Committed'
             when kind = 'aws_cur2' and charge_type_raw in ('DiscountedUsage', 'SavingsPlanCoveredUsage')
                 then 'Committed'
             when kind = 'aws_cur2' then 'Standard'
