@@ -30,6 +30,7 @@ from orchestration.alerts.findings import RunFailures
 from orchestration.capacity_commands import capacity_app
 from orchestration.claims_command import claims
 from orchestration.doctor import doctor
+from orchestration.init_command import init
 from orchestration.seeds import seed_rows
 from orchestration.settings import PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
 from orchestration.sizing_command import size
@@ -54,6 +55,7 @@ app.add_typer(capacity_app)  # plan, backtest-capacity
 app.command()(size)
 app.command()(claims)
 app.command()(doctor)
+app.command()(init)
 # Bound to the streams the program started with: while the day runs, both descriptors lead to a log file instead.
 _WIDTH = None if sys.stdout.isatty() else 110
 out = Console(file=os.fdopen(os.dup(1), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
