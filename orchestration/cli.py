@@ -35,6 +35,7 @@ from orchestration.seeds import seed_rows
 from orchestration.settings import PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
 from orchestration.sizing_command import size
 from orchestration.warehouse import Warehouse, WarehouseUnusableError
+from orchestration.workbook import export_workbook
 from scrapers.prices.registry import PRICE_SOURCES
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ app.command()(size)
 app.command()(claims)
 app.command()(doctor)
 app.command()(init)
+app.command()(export_workbook)
 # Bound to the streams the program started with: while the day runs, both descriptors lead to a log file instead.
 _WIDTH = None if sys.stdout.isatty() else 110
 out = Console(file=os.fdopen(os.dup(1), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
