@@ -1,0 +1,52 @@
+"""The files in deploy/: systemd takes the units, and what they start exists."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+INSTALLED = "/opt/inference-ledger"
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed here")
+    for unit in (*DEPLOY.glob("*.service"), *DEPLOY.glob("*.timer")):
+        # It looks whether the program is there: this checkout stands in for the installed one.
+        text = unit.read_text(encoding="utf-8").replace(f"{INSTALLED}/.venv/bin", str(Path(sys.executable).parent))
+        (tmp_path / unit.name).write_text(text, encoding="utf-8")
+    units = sorted(str(path) for path in tmp_path.iterdir())
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+    complaints = [line for line in done.stderr.splitlines() if str(tmp_path) in line]
+    assert (done.returncode, complaints) == (0, [])
+
+
+def test_a_mistake_in_a_unit_is_found(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed here")
+    unit = tmp_path / "broken.service"
+    unit.write_text("[Service]\nType=oneshot\nExecStart=/nowhere/inference-ledger run\n", encoding="utf-8")
+    assert subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, check=False).returncode != 0
+
+
+def test_every_path_of_the_project_that_they_name_exists() -> None:
+    for path in DEPLOY.iterdir():
+        text = path.read_text(encoding="utf-8")
+        for named in re.findall(rf"{INSTALLED}/((?!\.venv)[\w./-]+)", text):
+            assert (ROOT / named).exists(), f"{path.name}: {named}"
+    for line in re.findall(r"^COPY (.+)$", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE):
+        for named in line.split()[:-1]:
+            assert (ROOT / named).exists(), f"Dockerfile: {named}"
+
+
+def test_compose_starts_what_is_there() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert set(services) == {"daemon", "webserver", "postgres"}
+    for name in ("daemon", "webserver"):
+        assert shutil.which(services[name]["command"][0], path=str(Path(sys.executable).parent)), name
