@@ -43,13 +43,20 @@ insert into intermediate.int_counter_increases__hourly by name
 select
     'engines' as source_name, 'm' || d as model_name, 'r' || d as replica_key,
     day::timestamptz + to_hours(hour::integer) as usage_hour_at, tokens as prompt_tokens, tokens / 4 as output_tokens,
-    tokens / 3 as cached_tokens, tokens / 1000 as successful_requests, 900.5 as prefill_seconds,
-    2400.25 as decode_seconds, true as has_prompt_tokens, true as has_output_tokens, true as has_successful_requests,
+    tokens / 3 as cached_tokens, tokens / 1000 as successful_requests, hour % 3 as failed_requests,
+    900.5 as prefill_seconds, 2400.25 as decode_seconds, true as has_prompt_tokens,
+    true as has_output_tokens, true as has_successful_requests,
     60 as window_count, usage_hour_at as covered_from_at, usage_hour_at + interval 1 hour as covered_to_at,
     3000 as active_seconds, 3600 as observed_seconds, 0 as reset_count, false as has_gap, 0 as unobserved_seconds,
     0 as quarantined_count
 from {DAYS}, range(24) as hours (hour), range($deployments) as deployments (d),
     lateral (select (1000000 + (d * 7919 + hour * 104729) % 900000)::bigint as tokens);
+insert into intermediate.int_start_ups__hourly by name
+select
+    'engines' as source_name, 'm' || d as model_name, 'r' || d as replica_key,
+    day::timestamptz + to_hours(hour::integer) as usage_hour_at,
+    case when hour = d % 24 then 90.25 else 0 end as start_up_seconds, 3600 as start_known_seconds
+from {DAYS}, range(24) as hours (hour), range($deployments) as deployments (d);
 insert into intermediate.int_tenant_calls__hourly by name
 select
     'd' || d as deployment, day::timestamptz + to_hours(hour::integer) as usage_hour_at, day as usage_date,

@@ -86,9 +86,14 @@ def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
         );
         create table intermediate.int_engine_usage__hourly (
             deployment varchar, usage_hour_at timestamptz, prompt_tokens bigint, cached_tokens bigint,
-            output_tokens bigint, request_count bigint, prefill_seconds decimal(28, 6), decode_seconds decimal(28, 6),
+            output_tokens bigint, request_count bigint, unsuccessful_request_count bigint,
+            prefill_seconds decimal(28, 6), decode_seconds decimal(28, 6),
             active_seconds decimal(18, 6), observed_seconds decimal(18, 6), reset_count bigint, has_gap boolean,
             unobserved_seconds decimal(18, 6), covered_from_at timestamptz, covered_to_at timestamptz
+        );
+        create table intermediate.int_start_ups__hourly (
+            source_name varchar, replica_key varchar, model_name varchar, usage_hour_at timestamptz,
+            start_up_seconds decimal(18, 6), start_known_seconds decimal(18, 6)
         );
         create table intermediate.int_engine_log_usage__hourly (
             source_name varchar, replica_key varchar, model_name varchar, usage_hour_at timestamptz,
