@@ -14,10 +14,12 @@ import pytest
 from cost_oracle import (
     CLASSES,
     World,
+    bill_deployments_daily,
     borne_costs,
     costs_hourly,
     fleet_parts,
     focus_rows,
+    hours,
     purchase_mix_daily,
     rounded,
     start_up_pieces,
@@ -322,6 +324,16 @@ def test_focus_charges_are_the_oracles_and_sum_to_the_fleet(
         assert sum(row["EffectiveCost"] for key, row in found.items() if key[0] == day) == fleet + unused
     tokens = sum(part["tokens"] or 0 for part in borne_costs(world, weights, whose_tokens(built)))
     assert sum(row["ConsumedQuantity"] for row in found.values() if row["ConsumedUnit"] == "Tokens") == tokens > 0
+
+
+def test_bills_by_deployment_are_the_oracles(world: World, built: CostWarehouse) -> None:
+    actual = {
+        (row["usage_date"], row["provider"], row["scope"], row["deployment"]): row
+        for row in built.query("select * from marts.fct_bill_deployments_daily")
+    }
+    expected = bill_deployments_daily(world, set(hours(world)))
+    assert {key[2] for key in expected} == {"deployment", "unknown_tag", "untagged", "unused_commitment"}
+    assert_rows_equal(actual, expected)
 
 
 def test_daily_purchase_mix_is_the_oracles(world: World, built: CostWarehouse) -> None:
