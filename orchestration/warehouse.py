@@ -152,7 +152,8 @@ class Warehouse:
         try:
             schema = resources.files("orchestration").joinpath("raw_schema.sql").read_text()
             convert_snapshot_rows(con, schema)
-            con.execute(schema)
+            with _transaction(con):  # one wait for the disk, not one a table
+                con.execute(schema)
             self._compare_with_manifest(con)
         except BaseException:
             con.close()

@@ -46,9 +46,8 @@ deployments as (
 
     select
         deployment,
-        min(valid_from_at) as first_held_at
-    from {{ ref("stg_ledger__deployments") }}
-    group by deployment
+        first_valid_from_at as first_held_at
+    from {{ ref("int_deployments__described") }}
 
 ),
 
