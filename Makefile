@@ -45,9 +45,10 @@ pytest: .venv/.dev
 dev: .venv/.run  ## Open the Dagster web page on the ledger
 	$(BIN)/inference-ledger dev
 
-docs: .venv/.run  ## Write docs/providers, docs/tables.md and the tables made from the price sources
+docs: .venv/.run  ## Write docs/providers, docs/tables.md, ledger.schema.json and the tables made from the price sources
 	$(BIN)/python -m orchestration.provider_docs
 	$(BIN)/python -m orchestration.data_dictionary
+	$(BIN)/python -m orchestration.ledger_schema
 
 bench: .venv/.dev  ## Benchmarks: ratios against a bare scan and against pandas (minutes)
 	$(BIN)/python -m benchmarks.request_logs

@@ -10,7 +10,7 @@ import csv
 import gzip
 import io
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
@@ -154,9 +154,9 @@ class Truth:
         (out / "truth_bill.csv").write_text(_csv(bill))
         (out / "truth.json").write_text(json.dumps(summary, indent=1, default=_plain) + "\n")
 
-    def _start_ups(self) -> Counter[tuple[int, str]]:
+    def _start_ups(self) -> dict[tuple[int, str], Decimal]:
         """Seconds of starting up by hour and deployment, over its replicas; scrapes are on the hour."""
-        found: Counter[tuple[int, str]] = Counter()
+        found: dict[tuple[int, str], Decimal] = defaultdict(Decimal)
         for replica in replicas():
             for each in self.world.incarnations(replica, self.until):
                 quiet_until = self.first_served.get(each, each.ends_at // HOUR * HOUR)
@@ -165,7 +165,7 @@ class Truth:
                 ends = min(ends, begins + LONGEST_START_UP)
                 for hour in range(int(begins) // HOUR * HOUR, int(ends) + 1, HOUR):
                     cut = min(ends, Decimal(hour + HOUR)) - max(begins, Decimal(hour))
-                    found[hour, replica.deployment] += max(cut, Decimal(0))  # type: ignore[assignment]
+                    found[hour, replica.deployment] += max(cut, Decimal(0))
         return found
 
     def _is_in_fleet(self, name: str, hour: int) -> bool:

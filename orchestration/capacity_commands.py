@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.settings import PROJECT_ROOT, load_settings
 
 capacity_app = typer.Typer()
@@ -66,10 +67,8 @@ def plan(
         Path | None, typer.Option("--svg", help="Write the load duration curve of the first plan here.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
-    config: Annotated[Path | None, typer.Option("--config", help="The ledger to read.", show_default=False)] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Where everything is written.", show_default=False)
-    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """How many GPUs to commit to, and what that saves against which baseline; or the cheapest mix of GPU types."""
     from orchestration.capacity_report import (

@@ -3,13 +3,13 @@
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.settings import PROJECT_ROOT
 from orchestration.sizing_answers import ledger_or_none, published
 
@@ -24,13 +24,8 @@ CONFIGS = PROJECT_ROOT / "examples" / "model_configs"
 def claims(
     number: Annotated[int | None, typer.Argument(help="One of the ten.  [default: all]", min=1, max=10)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Verdicts and figures as JSON.")] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The ledger to read.  [default: ledger.yaml]", show_default=False)
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", help="Where it was published.  [default: data beside it]", show_default=False),
-    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Ten common claims about inference hardware, each tested: verdict, numbers, and the prices it was judged by."""
     from orchestration.sizing_inputs import known_gpus, read_model

@@ -29,6 +29,7 @@ from orchestration.alerts.commands import alerts_app, delivery_lines
 from orchestration.alerts.findings import RunFailures
 from orchestration.capacity_commands import capacity_app
 from orchestration.claims_command import claims
+from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.doctor import doctor
 from orchestration.init_command import init
 from orchestration.seeds import seed_rows
@@ -67,14 +68,6 @@ KEPT_LOGS = 30
 INTERRUPTED = "Interrupted. What was published stays; the next run takes up what is missing."
 EARLIEST_YEAR = 2015  # before any GPU price of the kind existed
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", help="The ledger to read.  [default: ledger.yaml]", show_default=False),
-]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Where everything is written.  [default: data beside it]", show_default=False),
-]
 
 STEP_TITLES = {
     "raw__ledger": "ledger.yaml",

@@ -1,20 +1,18 @@
-"""docs/tables.md, every published table and column as the mart `dim_published_columns` says it; and ledger.schema.json.
+"""docs/tables.md: every published table and column, as the mart `dim_published_columns` says it.
 
-`make docs` (`python -m orchestration.data_dictionary`) writes both; a test fails while they differ.
+`make docs` (`python -m orchestration.data_dictionary`) writes it; a test fails while it differs.
 """
 
 import itertools
-import json
 import tempfile
 from pathlib import Path
 
 import duckdb
 
 from orchestration.dbt_runs import FILE_NAME, run_dbt
-from orchestration.settings import PROJECT_ROOT, Ledger
+from orchestration.settings import PROJECT_ROOT
 
 PAGE = PROJECT_ROOT / "docs" / "tables.md"
-SCHEMA = PROJECT_ROOT / "ledger.schema.json"
 _INTRODUCTION = """# Published tables
 
 <!-- Written from the descriptions in dbt/models/marts by `make docs`; edit those. -->
@@ -48,12 +46,6 @@ def page() -> str:
     return "\n".join([_INTRODUCTION, *index, "", *tables])
 
 
-def ledger_schema() -> str:
-    """Returns the JSON Schema of ledger.yaml, for editors. `check-config` also knows what fields mean together."""
-    stated = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Ledger.model_json_schema()}
-    return json.dumps(stated, indent=2) + "\n"
-
-
 def _table(name: str, rows: list[tuple[str, ...]]) -> str:
     _, _, meaning, made_from, origins, *_ = rows[0]
     lines = [f"## {name}", "", meaning.replace("<", "&lt;"), ""]
@@ -73,4 +65,3 @@ def _code(names: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
-    SCHEMA.write_text(ledger_schema(), encoding="utf-8")

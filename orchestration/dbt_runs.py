@@ -53,7 +53,7 @@ def run_dbt(*arguments: str, warehouse: Path, folder: Path) -> str:
         with contextlib.chdir(DBT_DIR), warehouse_environment(warehouse):  # dbt changes the working folder
             result = dbtRunner(manifest=manifest, callbacks=[listen]).invoke([*arguments, *_options(folder)])
     finally:
-        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]  # dbt leaves it untyped
     if not result.success:
         raise DbtError("\n".join([*said, *([] if result.exception is None else [str(result.exception)])]))
     return "\n".join(said)
@@ -77,7 +77,7 @@ def _flat_graph() -> dict[str, Any]:
     from dbt.contracts.graph.manifest import Manifest
 
     manifest = Manifest.from_msgpack(_parsed_project())
-    manifest.build_flat_graph()  # type: ignore[no-untyped-call]
+    manifest.build_flat_graph()  # type: ignore[no-untyped-call]  # dbt leaves it untyped
     return manifest.flat_graph
 
 

@@ -17,7 +17,7 @@ import dagster as dg
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 
 from orchestration.alerts.findings import RunFailures
-from orchestration.event_log import fewer_syncs
+from orchestration.event_log import light_event_log
 from orchestration.exchange_rates import currencies_to_convert
 from orchestration.settings import DBT_DIR, Settings, apply_environment, dbt_target_dir, put_own_commands_first
 from scrapers.landing import Landing
@@ -137,7 +137,7 @@ def run_daily_job(
     idle = idle_assets(settings)
     _progress.listener = listener
     try:
-        with fewer_syncs(sqlite_event_log), dg.DagsterInstance.get() as instance:
+        with light_event_log(sqlite_event_log), dg.DagsterInstance.get() as instance:
             result = job.execute_in_process(
                 instance=instance,
                 raise_on_error=False,

@@ -4,18 +4,17 @@ Everything is looked at in what is on disk, so that it answers while a run is at
 """
 
 import fcntl
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import typer
 from rich.text import Text
 
+from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.settings import Settings, load_settings
 
 # A run copies the warehouse's marts beside the files in force before it replaces them.
@@ -47,6 +46,9 @@ def examine(settings: Settings, now: datetime) -> Iterator[Finding]:
         yield _age(manifest, now)
         if files.state == "ok":
             yield from _tables(settings)
+        if manifest.get("report") is None:
+            text = str(manifest.get("report_problem", "there is none"))
+            yield Finding("report", "warning", text, "inference-ledger report makes it anew")
     for name, why in settings.skipped_price_sources().items():
         yield Finding(f"price source {name}", "warning", why, "set the variable, or take the source out of ledger.yaml")
     for channel in settings.ledger.alerts.channels:
@@ -56,12 +58,8 @@ def examine(settings: Settings, now: datetime) -> Iterator[Finding]:
 
 
 def doctor(
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The ledger.  [default: ledger.yaml]", show_default=False)
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Its data.  [default: data beside it]", show_default=False)
-    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Look whether the ledger is well: disk, lock, published files, age, sources, alerts. Exit code 1 if it is not."""
     from orchestration.cli import out
@@ -116,21 +114,12 @@ def _manifest(settings: Settings) -> dict[str, Any] | Finding:
 
 
 def _files(settings: Settings, manifest: dict[str, Any]) -> Finding:
-    """Against the manifest's digests: a copy that was cut off opens without complaint."""
-    stated = {settings.published_database: manifest["database"]["sha256"]}
-    for table in manifest["tables"]:
-        stated[settings.published_dir / "parquet" / f"{table['name']}.parquet"] = table["parquet_sha256"]
-    wrong = []
-    for path, digest in stated.items():
-        if not path.exists():
-            wrong.append(f"{path.name} is missing")
-        else:
-            with path.open("rb") as stream:
-                if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
-                    wrong.append(f"{path.name} is not what was published")
+    from orchestration.publication import differing_files
+
+    wrong = differing_files(settings, manifest)
     if wrong:
         return Finding("published files", "error", "; ".join(wrong), "inference-ledger run publishes them anew")
-    return Finding("published files", "ok", f"{len(stated)}, each as the manifest says")
+    return Finding("published files", "ok", "each as the manifest says")
 
 
 def _age(manifest: dict[str, Any], now: datetime) -> Finding:
@@ -147,7 +136,10 @@ def _tables(settings: Settings) -> Iterator[Finding]:
     with open_published(settings) as con:
         stale = con.execute("select source from fct_source_freshness where status = 'stale' order by 1").fetchall()
         incidents = con.execute(
-            "select severity, count(*) from fct_alerts where state in ('open', 'reopened') group by 1 order by 1"
+            # As `inference-ledger alerts` counts: what stands under an incident is told with it.
+            "select severity, count(*) from fct_alerts where state in ('open', 'reopened') and coalesce("
+            "parent_incident_id, '') not in (select incident_id from fct_alerts where state in ('open', 'reopened')) "
+            "group by severity order by list_position(['page', 'warning', 'info'], severity)"
         ).fetchall()
         undelivered = con.execute(
             "select count(*), min(delivery_problem) from fct_alerts where delivery_problem is not null"

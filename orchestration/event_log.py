@@ -19,10 +19,10 @@ from sqlalchemy import Engine, create_engine, event
 
 
 @contextlib.contextmanager
-def fewer_syncs(opener: Any) -> Iterator[None]:
+def light_event_log(storage_module: Any) -> Iterator[None]:
     """For as long as it is open, SQLite files that this process opens through SQLAlchemy are synced less often.
 
-    `opener` is the module that makes the engines, by its own name `create_engine`.
+    `storage_module`, which is Dagster's and makes an engine per event by its own name `create_engine`, gets one a file.
     """
     held: dict[str, sqlite3.Connection] = {}
     engines: dict[str, Engine] = {}
@@ -40,11 +40,11 @@ def fewer_syncs(opener: Any) -> Iterator[None]:
             held[path].execute("select count(*) from sqlite_master").fetchall()  # only a reader holds the log open
 
     event.listen(Engine, "connect", ease)
-    opener.create_engine = engine_of
+    storage_module.create_engine = engine_of
     try:
         yield
     finally:
-        opener.create_engine = create_engine
+        storage_module.create_engine = create_engine
         event.remove(Engine, "connect", ease)
         for connection in held.values():
             connection.close()

@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from orchestration.ledger_schema import SCHEMA
 from orchestration.seeds import seed_rows
-from orchestration.settings import PROJECT_ROOT, ConfigError, load_settings
+from orchestration.settings import ConfigError, load_settings
 from scrapers.prices.base import KeyUse
 from scrapers.prices.registry import PRICE_SOURCES
 
@@ -167,7 +168,7 @@ def _ledger(
     )
     rate = "" if knows_hardware else " # and, inside the braces, rate_usd_per_gpu_hour: your price"
     return f"""\
-# yaml-language-server: $schema={PROJECT_ROOT / "ledger.schema.json"}
+# yaml-language-server: $schema={SCHEMA}
 # What is paid for and what is served. `inference-ledger check-config` names each mistake, and what is still missing.
 # Instants are UTC; `from` belongs to an interval, `to` does not; without `to` it is open.
 

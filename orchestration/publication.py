@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -201,6 +202,20 @@ def _report_entry(settings: Settings, new_report: Path) -> dict[str, object]:
     }
 
 
+def differing_files(settings: Settings, manifest: dict[str, Any]) -> list[str]:
+    """Says which published files are not what the manifest names: one that was cut off opens without complaint."""
+    stated = {settings.published_database: manifest["database"]["sha256"]}
+    if manifest.get("report") is not None:  # a manifest of an older release names none
+        stated[settings.report_file] = manifest["report"]["sha256"]
+    for table in manifest["tables"]:
+        stated[settings.published_dir / "parquet" / f"{table['name']}.parquet"] = table["parquet_sha256"]
+    return [
+        f"{path.name} is not what was published" if path.exists() else f"{path.name} is missing"
+        for path, digest in stated.items()
+        if not path.exists() or _sha256(path) != digest
+    ]
+
+
 def _by_time(con: duckdb.DuckDBPyConnection, name: str) -> str:
     """Orders the rows of a mart by its first column of a day or an instant, if it has one."""
     row = con.execute(
@@ -325,11 +340,15 @@ def _totals(con: duckdb.DuckDBPyConnection, table: str) -> tuple[int, dict[str, 
     return row[0], dict(zip(columns, row[1:], strict=True))
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _durable_sha256(path: Path) -> str:
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
         os.fsync(stream.fileno())
-    return digest
+    return _sha256(path)
 
 
 def _sync_folder(path: Path) -> None:

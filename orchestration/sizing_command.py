@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.sizing_answers import Answer, Offer, Priced, Question, answer, ask, ledger_or_none
 
 if TYPE_CHECKING:
@@ -60,13 +60,8 @@ def size(
         typer.Option("--method", help="measured, roofline or aiconfigurator.  [default: measured where it can be]"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON on standard output.")] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The ledger to read.  [default: ledger.yaml]", show_default=False)
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", help="Where it was published.  [default: data beside it]", show_default=False),
-    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Does a model fit, how fast does it answer, and where is it cheapest at today's prices."""
     from sizing.errors import SizingError

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -37,17 +38,18 @@ NUMBER_FORMATS = {"USD per": "#,##0.0000", "USD": "#,##0.00", "ratio": "0.0%", "
 
 def export_workbook(
     target: Annotated[Path, typer.Argument(help="File to write, such as ledger.xlsx; replaced whole.")],
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The ledger.  [default: ledger.yaml]", show_default=False)
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Its data.  [default: data beside it]", show_default=False)
-    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Write the published tables that finance asks for as one spreadsheet, a sheet a table."""
     from orchestration.cli import out
+    from orchestration.publication import PublicationError
 
-    counts = write_workbook(load_settings(config, data_dir), target)
+    try:
+        counts = write_workbook(load_settings(config, data_dir), target)
+    except PublicationError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
     for name, (shown, total) in counts.items():
         cut = "" if shown == total else f" of {total:,}, the newest"
         out.print(Text(f"  {name}: {shown:,} rows{cut}"), soft_wrap=True)
@@ -58,24 +60,23 @@ def write_workbook(settings: Settings, target: Path) -> dict[str, tuple[int, int
     """Writes the workbook to `target` and returns per sheet how many rows it shows and how many the table has.
 
     Raises:
-        FileNotFoundError: nothing has been published yet.
+        FileNotFoundError: nothing has been published yet, or `target` has no folder.
+        PublicationError: what is published is of a release that had no dictionary of columns.
     """
     import xlsxwriter
 
-    from orchestration.publication import open_published
+    from orchestration.publication import PublicationError, open_published
 
     new_file = target.with_name(f".{target.name}.new")
     counts = {}
     with open_published(settings) as con:
+        known = {name for (name,) in con.execute("select table_name from duckdb_tables()").fetchall()}
+        if "dim_published_columns" not in known:
+            raise PublicationError(f"{settings.published_dir} is of an older release; run `inference-ledger run` first")
         # Nothing that a name begins with makes it a formula or a link.
-        options = {
-            "strings_to_formulas": False,
-            "strings_to_urls": False,
-            "strings_to_numbers": False,
-            "nan_inf_to_errors": True,
-        }
-        with xlsxwriter.Workbook(str(new_file), {**options, "constant_memory": True}) as book:
-            known = {name for (name,) in con.execute("select table_name from duckdb_tables()").fetchall()}
+        harmless = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
+        options = {**harmless, "nan_inf_to_errors": True, "constant_memory": True}
+        with new_file.open("wb") as stream, xlsxwriter.Workbook(stream, options) as book:
             _write_contents(book, con)
             for name in SHEETS:
                 if name in known:
@@ -175,6 +176,6 @@ def _write(sheet: Any, row: int, column: int, value: object, cell_format: Any) -
     elif isinstance(value, datetime):
         sheet.write_datetime(row, column, value.replace(tzinfo=None), cell_format)  # UTC, as the unit in row 2 says
     elif isinstance(value, date):
-        sheet.write_datetime(row, column, datetime(value.year, value.month, value.day), cell_format)  # noqa: DTZ001
+        sheet.write_datetime(row, column, datetime(value.year, value.month, value.day), cell_format)  # noqa: DTZ001 - a day has none
     else:
         sheet.write_string(row, column, str(value))

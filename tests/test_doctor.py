@@ -1,6 +1,7 @@
 """What `inference-ledger doctor` finds in a ledger that was published for real, and then damaged by hand."""
 
 import fcntl
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def publish_day(settings: Settings, *, stale: bool = False, problem: str | None 
         )
         con.execute(
             "create or replace table marts.fct_alerts as "
-            "select 'warning' as severity, 'open' as state, ?::varchar as delivery_problem",
+            "select * from (values ('a', null, 'warning', 'open'), ('b', 'a', 'page', 'open'), "
+            "('c', null, 'page', 'resolved')) as t (incident_id, parent_incident_id, severity, state), "
+            "(select ?::varchar as delivery_problem)",
             [problem],
         )
         con.execute("delete from raw.ledger_run")
@@ -57,6 +60,7 @@ WELL = {
     "last day": "ok",
     "sources": "ok",
     "alerts": "ok",
+    "report": "warning",  # these tables are too few for one
     "alert channel hook": "warning",  # its variable is not set here
 }
 
@@ -64,6 +68,8 @@ WELL = {
 def test_a_ledger_that_is_well(settings: Settings) -> None:
     publish_day(settings)
     assert states(settings) == WELL
+    texts = {one.subject: one.text for one in examine(settings, NOW)}
+    assert texts["alerts"] == "open: 1 warning", "one stands under it, one is over"
 
 
 def test_before_the_first_run(settings: Settings) -> None:
@@ -87,6 +93,20 @@ def states_of_files(settings: Settings) -> tuple[str, str]:
         if one.subject == "published files":
             return one.state, one.text
     raise AssertionError("published files were not looked at")
+
+
+def test_a_report_that_is_not_the_one_published(settings: Settings) -> None:
+    publish_day(settings)
+    settings.report_file.parent.mkdir(exist_ok=True)
+    settings.report_file.write_bytes(b"<page>")
+    manifest_file = settings.published_dir / "manifest.json"
+    manifest = json.loads(manifest_file.read_text(encoding="utf-8"))
+    # printf '<page>' | sha256sum
+    manifest["report"] = {"sha256": "43ae2115db6aa2d3ae00effcff5e136fc8d0e3aad3b362e6e22a396c198d84f4"}
+    manifest_file.write_text(json.dumps(manifest), encoding="utf-8")
+    assert (states(settings)["published files"], "report" in states(settings)) == ("ok", False)
+    settings.report_file.write_bytes(b"<pag")
+    assert states_of_files(settings) == ("error", "index.html is not what was published")
 
 
 def test_a_damaged_manifest(settings: Settings) -> None:

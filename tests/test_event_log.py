@@ -6,7 +6,7 @@ from types import ModuleType
 
 from sqlalchemy import NullPool, create_engine, text
 
-from orchestration.event_log import fewer_syncs
+from orchestration.event_log import light_event_log
 
 
 def test_the_log_of_sqlite_is_written_back_once_and_not_at_every_close(tmp_path: Path) -> None:
@@ -19,10 +19,10 @@ def test_the_log_of_sqlite_is_written_back_once_and_not_at_every_close(tmp_path:
         con.commit()
     with engine.begin() as con:
         con.execute(text("insert into events values (0)"))
-    assert not log.exists(), "without fewer_syncs each close writes back"
+    assert not log.exists(), "without light_event_log each close writes back"
     opener = ModuleType("opener")
     opener.create_engine = create_engine
-    with fewer_syncs(opener):
+    with light_event_log(opener):
         assert opener.create_engine("sqlite://") is opener.create_engine("sqlite://"), "one engine a file"
         for number in (1, 2, 3):
             with engine.begin() as con:

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from orchestration import data_dictionary
+from orchestration import data_dictionary, ledger_schema
 from orchestration.definitions import defs, prepare_dbt
 from orchestration.provider_docs import documents
 from orchestration.settings import dbt_target_dir
@@ -185,8 +185,8 @@ def test_the_data_dictionary_is_in_step() -> None:
 
 
 def test_editors_complete_the_ledger_by_its_schema() -> None:
-    assert data_dictionary.SCHEMA.read_text(encoding="utf-8") == data_dictionary.ledger_schema(), "run `make docs`"
-    schema = json.loads(data_dictionary.SCHEMA.read_text(encoding="utf-8"))
+    assert ledger_schema.SCHEMA.read_text(encoding="utf-8") == ledger_schema.ledger_schema(), "run `make docs`"
+    schema = json.loads(ledger_schema.SCHEMA.read_text(encoding="utf-8"))
     text = (ROOT / "ledger.yaml").read_text(encoding="utf-8")
     assert text.startswith("# yaml-language-server: $schema=ledger.schema.json\n")
     ledger = json.loads(json.dumps(yaml.safe_load(text), default=str))
@@ -230,3 +230,26 @@ def test_a_page_says_what_the_docstring_says() -> None:
     assert "| API key | none |" in text
     assert "| purchase options | on_demand |" in text
     assert "Oracle Cloud list prices, per GPU-hour.\n" in text
+
+
+def test_no_file_names_a_package_registry_or_a_path_of_a_machine() -> None:
+    """The project speaks of itself alone; where packages come from is the user's affair."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("this is no git checkout, so there is no list of its files")
+    words = (
+        "pypi" + ".org",
+        "pythonhosted" + ".org",
+        "registry.npm" + "js",
+        "/ro" + "ot/",
+        "/ho" + "me/",
+        "/Us" + "ers/",
+    )
+    found = [
+        f"{name}: {word}"
+        for name in listed.stdout.decode().split("\0")
+        if name and (ROOT / name).is_file()
+        for word in words
+        if word in (ROOT / name).read_text(encoding="utf-8", errors="replace")
+    ]
+    assert found == []

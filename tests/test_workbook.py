@@ -6,11 +6,12 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+import typer
 
 from orchestration.publication import publish
 from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import Warehouse
-from orchestration.workbook import write_workbook
+from orchestration.workbook import export_workbook, write_workbook
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 # What a spreadsheet could take for a formula, a link or a number.
@@ -65,7 +66,7 @@ def test_cells_are_typed_headed_and_harmless(settings: Settings, tmp_path: Path)
     assert {row[1].value for row in rows} == set(NAMES)
     assert {row[1].data_type for row in rows} == {"s"}, "text, no formula"
     assert rows[0][2].value is True
-    assert rows[0][3].value == datetime(2026, 11, 2, 3, 4, 5)  # noqa: DTZ001
+    assert rows[0][3].value == datetime(2026, 11, 2, 3, 4, 5)  # noqa: DTZ001 - a spreadsheet knows no zone
     assert sum(Decimal(str(row[4].value)) for row in rows) == 8 * Decimal("3.75")  # 8 x (0.25 + 1.25 + 2.25)
     assert rows[0][4].number_format == "#,##0.00"
     assert {row[5].value for row in rows} == {None}, "unknown is empty, not zero"
@@ -93,3 +94,17 @@ def test_without_a_publication_there_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "ledger.yaml").write_text("fleet: []\n", encoding="utf-8")
     with pytest.raises(FileNotFoundError, match="nothing is published"):
         write_workbook(load_settings(tmp_path / "ledger.yaml", tmp_path / "data"), tmp_path / "x.xlsx")
+
+
+def test_a_place_that_is_not_there_and_an_older_publication_end_in_sentences(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(FileNotFoundError):  # main() prints it
+        write_workbook(settings, tmp_path / "nowhere" / "ledger.xlsx")
+    with Warehouse(settings.warehouse_path).connect() as con:
+        con.execute("drop table marts.dim_published_columns")
+    publish(settings, run_id="run-0", published_at=NOW)
+    with pytest.raises(typer.Exit):
+        export_workbook(tmp_path / "ledger.xlsx", settings.config_path, settings.data_dir)
+    assert "older release" in capsys.readouterr().err
+    assert not (tmp_path / "ledger.xlsx").exists()

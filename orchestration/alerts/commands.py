@@ -22,6 +22,7 @@ from orchestration.alerts.incidents import Incident, Severity, acknowledge, mute
 from orchestration.alerts.ledger import AlertLedger, UnknownIncidentError
 from orchestration.alerts.messages import money, plain, text, title, when
 from orchestration.alerts.simulation import report, simulate
+from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.settings import Settings, load_settings
 
 LONGEST_MUTE_DAYS = 366
@@ -33,13 +34,6 @@ alerts_app = typer.Typer(
 out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The ledger to read.  [default: ledger.yaml]", show_default=False)
-]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Where everything is written.  [default: data beside it]", show_default=False),
-]
 IncidentArgument = Annotated[
     str, typer.Argument(metavar="ID", help="First characters of the incident, such as 3f2a9c1d.")
 ]

@@ -13,7 +13,6 @@
     "successful_requests", "failed_requests", "aborted_requests", "preemptions",
     "prefill_seconds", "decode_seconds", "inference_seconds", "busy_seconds", "idle_seconds",
 ] %}
-{%- set frontend_preference = 9 %}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
 -- By the model name on the page, not by deployment: a corrected route then holds for all hours at once, and
@@ -168,7 +167,7 @@ final as (
             and hours.model_name = activity.model_name
             and hours.replica_key = activity.replica_key
             and hours.counted_hour_at = activity.counted_hour_at
-    where hours.best_preference < {{ frontend_preference }} or hours.hour_preference = hours.best_preference
+    where hours.best_preference < {{ frontend_preference() }} or hours.hour_preference = hours.best_preference
 
 )
 

@@ -7,7 +7,6 @@
     meta={"window_column": "usage_hour_at", "window_look_back_hours": longest_hours},
 ) }}
 
-{%- set frontend_preference = 9 %}
 {%- set series = "source_name, model_name, replica_key" %}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
@@ -19,7 +18,7 @@ with deltas as (
 
     select * from {{ ref("int_counter_deltas") }}
     -- A frontend starts without the engines behind it.
-    where usage_metric in ('prompt_tokens', 'output_tokens') and preference < {{ frontend_preference }}
+    where usage_metric in ('prompt_tokens', 'output_tokens') and preference < {{ frontend_preference() }}
     {%- if is_incremental() %}
             and scraped_at >= {{ window_start_at(2 * longest_hours) }}
     {%- endif %}
