@@ -100,6 +100,11 @@ integers; amounts up to 10^17.
     cast(cast({{ amount }} as decimal(27, {{ scale }})) * cast(1{{ "0" * scale }} as decimal(11, 0)) as hugeint)
 {%- endmacro %}
 
+{#- The same as BIGINT, exact below 2^49 units. -#}
+{% macro few_units(amount, scale) -%}
+    cast(cast({{ amount }} as double) * 1e{{ scale }} as bigint)
+{%- endmacro %}
+
 {% macro amount_of_units(units, scale) -%}
     {%- if scale == 0 -%}
         cast({{ units }} as decimal(28, 0))

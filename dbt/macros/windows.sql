@@ -69,12 +69,30 @@ Amount and weight in whole units multiply to at most 10^38: a billion USD by cos
     {{ return(adapter.dispatch("part_of")(amount, weight, total, scale, weight_scale)) }}
 {%- endmacro %}
 
+{#-
+DuckDB divides HUGEINT bit by bit, 0.8 us where BIGINT takes 0.06 (2.0.0, AMD EPYC), so what fits BIGINT is divided as such.
+A double holds whole units below 2^49 to a quarter of one, so they round to what they are.
+-#}
 {% macro duckdb__part_of(amount, weight, total, scale, weight_scale) -%}
-    {%- set total_units = whole_units(total, weight_scale) -%}
-    {{ amount_of_units(
-        "((" ~ whole_units(amount, scale) ~ " * " ~ whole_units(weight, weight_scale) ~ " + " ~ total_units ~ " // 2) // nullif("
-        ~ total_units ~ ", 0))", scale
-    ) }}
+    {%- set units, weight_units, total_units = (
+        whole_units(amount, scale), whole_units(weight, weight_scale), whole_units(total, weight_scale)
+    ) -%}
+    {%- set few, few_weight, few_total = (
+        few_units(amount, scale), few_units(weight, weight_scale), few_units(total, weight_scale)
+    ) -%}
+    case
+        when
+            abs(cast({{ amount }} as double)) < 5e{{ 14 - scale }}
+            and {{ weight }} between 0 and {{ total }}
+            and cast({{ total }} as double) < 5e{{ 14 - weight_scale }}
+            and abs(cast({{ amount }} as double)) * cast({{ total }} as double) < 9e{{ 18 - scale - weight_scale }}
+            then {{ amount_of_units(
+                "((" ~ few ~ " * " ~ few_weight ~ " + " ~ few_total ~ " // 2) // nullif(" ~ few_total ~ ", 0))", scale
+            ) }}
+        else {{ amount_of_units(
+            "((" ~ units ~ " * " ~ weight_units ~ " + " ~ total_units ~ " // 2) // nullif(" ~ total_units ~ ", 0))", scale
+        ) }}
+    end
 {%- endmacro %}
 
 {#-
