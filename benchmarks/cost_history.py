@@ -31,7 +31,8 @@ TYPES = ("p5.48xlarge", "p5en.48xlarge", "p4d.24xlarge", "g6e.12xlarge", "g5.12x
 MODELS = 40
 READERS = 8
 MEASURED = (
-    "int_usage_routes__resolved", "int_engine_usage__hourly", "int_usage__hourly", "int_tenant_usage__hourly",
+    "int_usage_routes__resolved", "int_usage_classes", "int_usage_window", "int_engine_usage__hourly",
+    "int_usage__hourly", "int_tenant_usage__hourly",
     "fct_usage_hourly", "fct_usage_daily", "path:models/intermediate/fleet", "path:models/intermediate/billing",
     "path:models/intermediate/costs", "path:models/intermediate/closing", "path:models/marts/costs",
     "path:models/marts/focus", "path:models/marts/closing",

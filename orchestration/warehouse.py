@@ -1355,13 +1355,14 @@ def note_published(con: duckdb.DuckDBPyConnection, digest: str) -> None:
     with _transaction(con):
         con.execute("delete from raw.pending_usage_days")
         con.execute("delete from raw.pending_price_changes")
-        # Costs are made anew from where their inputs say something else than at any build since (int_costs_window).
-        if _scalar(con, "select count(*) from duckdb_tables() where table_name = 'int_cost_inputs'"):
-            con.execute(
-                """
-                delete from intermediate.int_cost_inputs
-                where build_number < (select max(build_number) from intermediate.int_cost_inputs)
-                """
-            )
+        # Hours and costs are made anew from where a build since says something else (int_usage_window, int_costs_window).
+        for table in ("int_usage_classes", "int_cost_inputs"):
+            if _scalar(con, f"select count(*) from duckdb_tables() where table_name = '{table}'"):
+                con.execute(
+                    f"""
+                    delete from intermediate.{table}
+                    where build_number < (select max(build_number) from intermediate.{table})
+                    """
+                )
         con.execute("delete from raw.published_transform")
         con.execute("insert into raw.published_transform values (?)", [digest])

@@ -16,8 +16,9 @@ function), and a run costs the same after a year as after a week.
 Incremental strategy `replace_window`: everything from the start of the run's window on is deleted and written anew, so a
 record that disappeared upstream disappears here too, and any order of re-runs gives the same table. The model states in
 `meta.window_column` which instant the window is about and selects only rows inside the window. Where a record can change
-rows about an earlier time, `meta.window_look_back_hours` says how much earlier. With `meta.window_of: costs` the window is
-that of the costs, which ledger.yaml, prices and bills open as well as usage.
+rows about an earlier time, `meta.window_look_back_hours` says how much earlier. With `meta.window_of: usage` the window is
+that of the hours of deployments (int_usage_window); with `costs` that of the costs, which ledger.yaml, prices and bills open
+as well.
 -#}
 {% macro get_incremental_replace_window_sql(arg_dict) -%}
     {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
@@ -26,6 +27,8 @@ that of the costs, which ledger.yaml, prices and bills open as well as usage.
     where {{ meta["window_column"] }} >=
     {% if meta.get("window_of") == "costs" -%}
         {{ costs_window_start_at() }}
+    {%- elif meta.get("window_of") == "usage" -%}
+        {{ usage_window_start_at() }}
     {%- else -%}
         {{ window_start_at(meta.get("window_look_back_hours", 0)) }}
     {%- endif %};
@@ -196,6 +199,19 @@ back (84 hours), rounded up to midnight, as the window starts at one.
     {{ return(96) }}
 {%- endmacro %}
 
+{#- First instant whose hours of deployments this run works out anew (int_usage_window), or so many hours before it. -#}
+{% macro usage_window_start_at(look_back_hours=0) -%}
+    (select {{ plus_hours("usage_window.usage_window_start_at", -look_back_hours) }} from {{ ref("int_usage_window") }} as usage_window)
+{%- endmacro %}
+
+{#- Of a table that is kept, only the rows from the start of that window on; all of them where the model is built anew. -#}
+{% macro in_usage_window(column, keyword="where", look_back_hours=0) -%}
+    {#- While dbt reads the project, so that it knows of the dependency; a unit test has no window. -#}
+    {%- if not execute or (this and is_incremental()) -%}
+        {{ keyword }} {{ column }} >= {{ usage_window_start_at(look_back_hours) }}
+    {%- endif -%}
+{%- endmacro %}
+
 {#- First instant whose costs this run works out anew (int_costs_window), or of its month; a midnight, as a scalar subquery. -#}
 {% macro costs_window_start_at(of_month=false) -%}
     (select costs_window.{{ "month_start_at" if of_month else "costs_window_start_at" }} from {{ ref("int_costs_window") }} as costs_window)
@@ -206,7 +222,6 @@ Of a table that is kept, only the rows from the start of the costs' window on, o
 where the model is built anew. Costs are decided hour by hour and day by day, what a bill says of a commitment by month.
 -#}
 {% macro in_costs_window(column, keyword="where", of_month=false) -%}
-    {#- While dbt reads the project, so that it knows of the dependency; a unit test has no window. -#}
     {%- if not execute or (this and is_incremental()) -%}
         {{ keyword }} {{ column }} >= {{ costs_window_start_at(of_month) }}
     {%- endif -%}

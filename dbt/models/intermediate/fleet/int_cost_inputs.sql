@@ -5,10 +5,10 @@
 ) }}
 
 -- What costs are made of besides usage, a row per fact with the instant from which on it counts: entries of
--- the ledger, rates, prices of what the fleet is, bills; and of usage what a replica counts at all
--- (int_engine_usage__hourly). Kept of each build since the marts were last published (note_published in
--- orchestration/warehouse.py drops the older ones): what one of them did not say opens the window of costs
--- at its instant. That something ends is a fact of its own, so an entry that ends today costs no year.
+-- the ledger, rates, prices of what the fleet is, bills. Kept of each build since the marts were last
+-- published (note_published in orchestration/warehouse.py drops the older ones): what one of them did not say
+-- opens the window of costs at its instant. That something ends is a fact of its own, so an entry that ends
+-- today costs no year.
 {%- set entry = ["allocation_id", "deployment", "model", "provider", "region", "instance_type", "replicas",
     "instances_per_replica", "gpus_per_replica", "pricing_model", "commitment_id", "rate_usd_per_gpu_hour",
     "valid_from_at"] %}
@@ -84,50 +84,6 @@ exchange_rates as (
 hours as (
 
     select * from {{ ref("int_hours__spanned") }}
-
-),
-
-increases as (
-
-    select * from {{ ref("int_counter_increases__hourly") }}
-
-),
-
-replica_classes as (
-
-    {%- for metric in [
-        "cached_tokens", "prefix_cache_hits", "failed_requests", "aborted_requests", "prefill_seconds",
-        "decode_seconds",
-    ] %}
-
-        select
-            source_name,
-            replica_key,
-            '{{ metric }}' as class,
-            min(usage_hour_at) as first_hour_at,
-            max(usage_hour_at) as last_hour_at
-        from increases
-        where {{ metric }} is not null
-        group by source_name, replica_key
-
-        union all
-    {%- endfor %}
-    {%- for metric in ["prompt_tokens", "output_tokens", "successful_requests"] %}
-
-        select
-            source_name,
-            replica_key,
-            '{{ metric }}' as class,
-            min(usage_hour_at) as first_hour_at,
-            max(case when has_{{ metric }} is null then usage_hour_at end) as last_hour_at
-        from increases
-        group by source_name, replica_key
-        having max(case when has_{{ metric }} then 1 else 0 end) = 1
-        {%- if not loop.last %}
-
-            union all
-        {%- endif %}
-    {%- endfor %}
 
 ),
 
@@ -323,22 +279,6 @@ facts as (
         commitments.billed_as as said
     from commitments
     inner join commitment_lines on commitments.billed_as = commitment_lines.commitment_id
-
-    union all
-
-    select
-        'usage_class' as input,
-        first_hour_at as starts_at,
-        {{ said_of(["source_name", "replica_key", "class"]) }} as said
-    from replica_classes
-
-    union all
-
-    select
-        'end_of_usage_class' as input,
-        last_hour_at as starts_at,
-        {{ said_of(["source_name", "replica_key", "class"]) }} as said
-    from replica_classes
 
     union all
 

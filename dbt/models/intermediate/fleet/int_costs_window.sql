@@ -8,9 +8,9 @@ with inputs as (
 
 ),
 
-run as (
+usage_window as (
 
-    select * from {{ ref("stg_ledger__run") }}
+    select * from {{ ref("int_usage_window") }}
 
 ),
 
@@ -35,31 +35,20 @@ first_change as (
 
 ),
 
-earliest as (
-
-    select
-        {{ day_of(
-            "least(run.window_start_at, coalesce(first_change.starts_at, run.window_start_at))"
-        ) }} as usage_or_input_date,
-        -- Usage of up to so many days before its window may change with it: an increase stands half of what
-        -- a scrape looks back earlier, and covers as much again.
-        {{ day_of(plus_hours("run.window_start_at", -(scrape_look_back_hours() + 24))) }} as usage_date,
-        builds.build_count
-    from run
-    cross join builds
-    cross join first_change
-
-),
-
 dated as (
 
     select
         case
-            when build_count <= 1 then cast('1970-01-01' as date)
-            when usage_or_input_date < usage_date then usage_or_input_date
-            else usage_date
+            when builds.build_count <= 1 then cast('1970-01-01' as date)
+            else
+                {{ day_of(
+                    "least(usage_window.usage_window_start_at, "
+                    "coalesce(first_change.starts_at, usage_window.usage_window_start_at))"
+                ) }}
         end as start_date
-    from earliest
+    from usage_window
+    cross join builds
+    cross join first_change
 
 ),
 

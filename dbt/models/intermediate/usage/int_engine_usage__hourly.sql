@@ -1,6 +1,20 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_hour_at", "window_of": "usage"},
+) }}
+
 with increases as (
 
     select * from {{ ref("int_counter_increases__hourly") }}
+    {{ in_usage_window("usage_hour_at") }}
+
+),
+
+classes as (
+
+    select * from {{ ref("int_usage_classes") }}
 
 ),
 
@@ -28,9 +42,6 @@ replica_hours as (
         sum(increases.aborted_requests) as aborted_requests,
         sum(increases.prefill_seconds) as prefill_seconds,
         sum(increases.decode_seconds) as decode_seconds,
-        max(case when increases.has_prompt_tokens then 1 else 0 end) as has_prompt_tokens,
-        max(case when increases.has_output_tokens then 1 else 0 end) as has_output_tokens,
-        max(case when increases.has_successful_requests then 1 else 0 end) as has_successful_requests,
         sum(increases.window_count) as window_count,
         min(increases.covered_from_at) as covered_from_at,
         max(increases.covered_to_at) as covered_to_at,
@@ -49,29 +60,10 @@ replica_hours as (
 
 ),
 
--- One row per replica. Which classes it exposes: a page that was cut, or a value that is no number, moves an
--- increase into another hour, and the hour it left has counted 0 of it. Prompt, output and requests are in
--- all pages of an engine or in none; the others came with a release, so they are known from their first hour
--- to their last.
 replica_classes as (
 
-    select
-        deployment,
-        source_name,
-        replica_key,
-        {%- for metric in ["prompt_tokens", "output_tokens", "successful_requests"] %}
-            max(has_{{ metric }}) = 1 as has_{{ metric }},
-        {%- endfor %}
-        {%- for metric in [
-            "cached_tokens", "prefix_cache_hits", "failed_requests", "aborted_requests", "prefill_seconds",
-            "decode_seconds",
-        ] %}
-            min(case when {{ metric }} is not null then usage_hour_at end) as first_{{ metric }}_at,
-            max(case when {{ metric }} is not null then usage_hour_at end)
-                as last_{{ metric }}_at{% if not loop.last %},{% endif %}
-        {%- endfor %}
-    from replica_hours
-    group by deployment, source_name, replica_key
+    select * from classes
+    where build_number = (select max(latest.build_number) from classes as latest)
 
 ),
 
@@ -83,8 +75,12 @@ final as (
         replica_hours.replica_key,
         replica_hours.usage_hour_at,
         cast(
-            case when replica_classes.has_prompt_tokens then coalesce(replica_hours.prompt_tokens, 0) end
-            as bigint
+            case
+                when
+                    replica_hours.usage_hour_at
+                    between replica_classes.first_prompt_tokens_at and replica_classes.last_prompt_tokens_at
+                    then coalesce(replica_hours.prompt_tokens, 0)
+            end as bigint
         ) as prompt_tokens,
         cast(
             case
@@ -100,12 +96,19 @@ final as (
             end as bigint
         ) as cached_tokens,
         cast(
-            case when replica_classes.has_output_tokens then coalesce(replica_hours.output_tokens, 0) end
-            as bigint
+            case
+                when
+                    replica_hours.usage_hour_at
+                    between replica_classes.first_output_tokens_at and replica_classes.last_output_tokens_at
+                    then coalesce(replica_hours.output_tokens, 0)
+            end as bigint
         ) as output_tokens,
         cast(
             case
-                when replica_classes.has_successful_requests
+                when
+                    replica_hours.usage_hour_at
+                    between replica_classes.first_successful_requests_at
+                    and replica_classes.last_successful_requests_at
                     then coalesce(replica_hours.successful_requests, 0)
             end as bigint
         ) as request_count,

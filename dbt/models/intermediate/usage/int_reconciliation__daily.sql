@@ -2,7 +2,7 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_date", "window_look_back_hours": usage_days_look_back_hours()},
+    meta={"window_column": "usage_date", "window_of": "usage"},
 ) }}
 
 {%- set tokens = {"prompt_tokens": "prompt", "cached_tokens": "cached_input", "output_tokens": "output"} %}
@@ -10,7 +10,6 @@
     "aborted", "crash_tail", "repeated_prompts", "missing_usage", "failed_calls", "duplicates",
     "gateway_cache", "counted_differently", "not_in_log", "not_in_engine_records", "hours_without_counters",
 ] %}
--- depends_on: {{ ref('stg_ledger__run') }}
 -- Two sources on the same day, and why they differ. A difference between counters and a gateway or client is
 -- taken in two steps where the engine's own records lie between: counters less records (calls that the engine
 -- never finished) and records less what others were told, call by call where ids are shared. What these steps
@@ -21,27 +20,21 @@ with usage_hours as (
         *,
         {{ day_of("usage_hour_at") }} as usage_date
     from {{ ref("int_usage__hourly") }}
-    {%- if is_incremental() %}
-        where usage_hour_at >= {{ window_start_at(usage_days_look_back_hours()) }}
-    {%- endif %}
+    {{ in_usage_window("usage_hour_at") }}
 
 ),
 
 request_usage as (
 
     select * from {{ ref("int_request_usage__hourly") }}
-    {%- if is_incremental() %}
-        where usage_hour_at >= {{ window_start_at(usage_days_look_back_hours()) }}
-    {%- endif %}
+    {{ in_usage_window("usage_hour_at") }}
 
 ),
 
 matched_calls as (
 
     select * from {{ ref("int_calls__matched_daily") }}
-    {%- if is_incremental() %}
-        where usage_date >= {{ window_start_at(usage_days_look_back_hours()) }}
-    {%- endif %}
+    {{ in_usage_window("usage_date") }}
 
 ),
 

@@ -2,12 +2,11 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_hour_at", "window_look_back_hours": usage_days_look_back_hours()},
+    meta={"window_column": "usage_hour_at", "window_of": "usage"},
 ) }}
 
 {%- set shared = ["input_tokens", "cached_input_tokens", "output_tokens", "request_count"] %}
 {%- set own = shared + ["prompt_tokens", "reasoning_tokens", "cache_write_tokens"] %}
--- depends_on: {{ ref('stg_ledger__run') }}
 -- Whose the volume of an hour is. Where rows of calls cover enough of a day, they give the shares of all of
 -- it: what no call explains (calls cut off, the tail of a crash) is shared in proportion. The shares are
 -- those of the hour, since what a tenant asks for changes over the day and so does what an hour costs. They
@@ -20,9 +19,7 @@ with usage_hours as (
         *,
         {{ day_of("usage_hour_at") }} as usage_date
     from {{ ref("int_usage__hourly") }}
-    {%- if is_incremental() %}
-        where usage_hour_at >= {{ window_start_at(usage_days_look_back_hours()) }}
-    {%- endif %}
+    {{ in_usage_window("usage_hour_at") }}
 
 ),
 
@@ -32,9 +29,7 @@ tenant_calls as (
         *,
         prompt_tokens + output_tokens as total_tokens
     from {{ ref("int_tenant_calls__hourly") }}
-    {%- if is_incremental() %}
-        where usage_hour_at >= {{ window_start_at(usage_days_look_back_hours()) }}
-    {%- endif %}
+    {{ in_usage_window("usage_hour_at") }}
 
 ),
 

@@ -1,3 +1,10 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_window",
+    on_schema_change="fail",
+    meta={"window_column": "usage_hour_at", "window_of": "usage"},
+) }}
+
 -- One source of volume per deployment and hour: that of the first role (seed usage_roles) that covers it.
 -- Roles tell of the same calls, so they never add up; sources of one role do, and what two of them both
 -- tell was dropped where calls are told apart. The rates of an engine's log are an estimate and speak last.
@@ -5,18 +12,22 @@
 with engine_usage as (
 
     select * from {{ ref("int_engine_usage__hourly") }}
+    -- An increase covers hours after its own: up to half of what a scrape looks back.
+    {{ in_usage_window("usage_hour_at", look_back_hours=scrape_look_back_hours() // 2) }}
 
 ),
 
 request_usage as (
 
     select * from {{ ref("int_request_usage__hourly") }}
+    {{ in_usage_window("usage_hour_at") }}
 
 ),
 
 request_activity as (
 
     select * from {{ ref("int_request_activity__hourly") }}
+    {{ in_usage_window("usage_hour_at") }}
 
 ),
 
@@ -36,12 +47,14 @@ roles as (
 log_usage as (
 
     select * from {{ ref("int_engine_log_usage__hourly") }}
+    {{ in_usage_window("usage_hour_at") }}
 
 ),
 
 start_ups as (
 
     select * from {{ ref("int_start_ups__hourly") }}
+    {{ in_usage_window("usage_hour_at") }}
 
 ),
 
@@ -412,6 +425,7 @@ final as (
         on
             basis_rows.deployment = start_up_hours.deployment
             and basis_rows.usage_hour_at = start_up_hours.usage_hour_at
+    {{ in_usage_window("basis_rows.usage_hour_at") }}
 
 )
 

@@ -2,7 +2,7 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_date", "window_look_back_hours": usage_days_look_back_hours()},
+    meta={"window_column": "usage_date", "window_of": "usage"},
 ) }}
 
 {%- set sums = [
@@ -10,16 +10,13 @@
     "cache_write_tokens", "request_count",
 ] %}
 {%- set stated = "stated_input_tokens + coalesce(stated_cached_input_tokens, 0) + stated_output_tokens" %}
-{%- set window_start = window_start_at(usage_days_look_back_hours()) %}
 with tenant_usage as (
 
     select
         *,
         {{ day_of("usage_hour_at") }} as usage_date
     from {{ ref("int_tenant_usage__hourly") }}
-    {%- if is_incremental() %}
-        where usage_hour_at >= {{ window_start }}
-    {%- endif %}
+    {{ in_usage_window("usage_hour_at") }}
 
 ),
 

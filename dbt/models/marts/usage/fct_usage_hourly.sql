@@ -2,10 +2,9 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_hour_at", "window_look_back_hours": usage_days_look_back_hours()},
+    meta={"window_column": "usage_hour_at", "window_of": "usage"},
 ) }}
 
-{%- set window_start = window_start_at(usage_days_look_back_hours()) %}
 with final as (
 
     select
@@ -33,9 +32,7 @@ with final as (
         is_scaled,
         coverage_ratio
     from {{ ref("int_tenant_usage__hourly") }}
-    {%- if is_incremental() %}
-        where usage_hour_at >= {{ window_start }}
-    {%- endif %}
+    {{ in_usage_window("usage_hour_at") }}
 
 )
 
