@@ -390,15 +390,31 @@ def test_the_ledger_prices_and_bills_open_the_window_of_costs(
     # Published, and nothing has changed since: eight days before the window of usage.
     with Warehouse(warehouse.path).connect() as con:
         note_published(con, "digest")
-    warehouse.dbt("run", "--select", "int_cost_inputs", "int_costs_window")
+    warehouse.dbt("run", "--select", "int_usage_classes", "int_usage_window", "int_cost_inputs", "int_costs_window")
     assert warehouse.query("select costs_window_start_at from intermediate.int_costs_window") == [
         {"costs_window_start_at": at("2026-10-12T00:00")}
     ]
 
 
+def usage_hours(warehouse: CostWarehouse, *options: str) -> dict[str, list[dict[str, Any]]]:
+    """Builds usage up to the marts; its tables by deployment."""
+    select = ("--select", "+fct_usage_hourly", "+fct_usage_daily", "+int_reconciliation__daily")
+    warehouse.dbt("build", *select, "--exclude-resource-type", "test", "unit_test", *options)
+    tables = (
+        "intermediate.int_engine_usage__hourly",
+        "intermediate.int_usage__hourly",
+        "intermediate.int_reconciliation__daily",
+        "marts.fct_usage_hourly",
+        "marts.fct_usage_daily",
+    )
+    return {table: warehouse.query(f"select * from {table} order by all") for table in tables}
+
+
 def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_path: Path) -> None:
     """Scrapes days apart, calls of up to a day, days out of order, routes that change: as if all had come at once."""
     world = make_sparse_world(SEED_OF_THE_WORLD)
+    # Counters that cover hours after their own, beside calls that speak where no counter does.
+    world.routes[1]["deployment"] = "chat"
     warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, world)
     warehouse.dbt("seed", "--select", "usage_roles")
     loaded: set[date] = set()
@@ -412,14 +428,103 @@ def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_p
         warehouse.replace("raw.metric_samples", part.samples)
         warehouse.replace("raw.requests", part.requests)
         warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, first)))
-        warehouse.dbt("build", "--select", "+int_usage__hourly", "--exclude-resource-type", "test", "unit_test")
+        found = usage_hours(warehouse)
         assert_usage_is_the_oracles(warehouse, part)
+        with Warehouse(warehouse.path).connect() as con:
+            note_published(con, "digest")
+    assert found == usage_hours(warehouse, "--full-refresh")
 
     world.routes[-1]["deployment"] = "chat"
     warehouse.replace("raw.ledger_usage_routes", world.routes)
     warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
-    warehouse.dbt("build", "--select", "+int_usage__hourly", "--exclude-resource-type", "test", "unit_test")
+    usage_hours(warehouse)
     assert_usage_is_the_oracles(warehouse, world)
+
+
+def pages(replica: str, first_day: int, last_day: int, **counters: int) -> list[Row]:
+    """Scrapes of a replica every six hours from one day of October to another, with what each counter gains an hour."""
+    start, names = at("2026-10-01T00:00"), {"failed": ("request_success_total", "abort")}
+    return [
+        {
+            "source_name": "m",
+            "file_id": "f",
+            "replica_key": replica,
+            "scraped_at": start + timedelta(hours=hour),
+            "usage_date": (start + timedelta(hours=hour)).date(),
+            "metric_name": f"vllm:{names.get(name, (name,))[0]}",
+            "engine": "0",
+            "model_name": "served",
+            "label_value": names.get(name, (None, None))[1],
+            "value": float(gain * hour),
+            "series_created_at": None,
+            "process_started_at": None,
+        }
+        for hour in range(24 * (first_day - 1), 24 * last_day, 6)
+        for name, gain in counters.items()
+    ]
+
+
+def test_what_a_replica_tells_later_changes_hours_of_weeks_ago(target_dir: Path, tmp_path: Path) -> None:
+    """Hours between two that count failures count 0 of them; those of a replica with prompt counters all have prompts.
+
+    Of the six hours before a scrape the middle one has the increase. Pages of 1 October count failures, and those of
+    21 October, which come late, again; then they are withdrawn, with a run about 15 October; then they stand.
+    """
+    world = World(
+        as_of_date=date(2026, 10, 22),
+        routes=[
+            {"source_name": "m", "kind": "metrics", "role": "engine_counters", "model_match": "*", "deployment": "chat"}
+        ],
+    )
+    warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, world)
+    tokens = {"prompt_tokens_total": 100, "generation_tokens_total": 10}
+    early = [
+        *pages("a", 1, 1, **tokens, failed=1),
+        *pages("a", 2, 20, **tokens),
+        *pages("b", 1, 20, generation_tokens_total=10),
+    ]
+    late = [*pages("a", 21, 21, **tokens, failed=1), *pages("b", 21, 21, **tokens)]
+
+    def run(samples: list[Row], window_start: int, as_of: int = 22) -> dict[str, list[dict[str, Any]]]:
+        warehouse.replace("raw.metric_samples", samples)
+        facts = run_facts(replace(world, as_of_date=date(2026, 10, as_of)), date(2026, 10, window_start))
+        warehouse.replace("raw.ledger_run", facts)
+        return usage_hours(warehouse)
+
+    def counts() -> list[Row]:
+        """Per replica its hours before 20 October, and how many of them count failures and prompts."""
+        return warehouse.query("""
+            select
+                replica_key, count(*) as hours, count(unsuccessful_request_count) as failures_known,
+                sum(unsuccessful_request_count) as failures, count(prompt_tokens) as prompts_known
+            from intermediate.int_engine_usage__hourly where usage_hour_at < '2026-10-20 00:00+00'
+            group by replica_key order by replica_key
+        """)
+
+    run(early, 1)
+    # Four scrapes a day. The first of all has no increase, and that of midnight on the 20th has it on the 19th.
+    before = [
+        {"replica_key": "a", "hours": 76, "failures_known": 3, "failures": 18, "prompts_known": 76},
+        {"replica_key": "b", "hours": 76, "failures_known": 0, "failures": None, "prompts_known": 0},
+    ]
+    assert counts() == before
+    with Warehouse(warehouse.path).connect() as con:
+        note_published(con, "digest")
+    after = [
+        {**before[0], "failures_known": 76},
+        {**before[1], "prompts_known": 76},
+    ]
+    told = run([*early, *late], 20)
+    assert counts() == after
+    # Not published; and the hours after the day that the run is about are not spoken of.
+    run(early, 13, as_of=15)
+    assert counts() == before
+    assert warehouse.query("select max(usage_hour_at) as last from intermediate.int_usage__hourly") == [
+        {"last": at("2026-10-15T21:00")}
+    ]
+    assert run([*early, *late], 13) == told
+    assert counts() == after
+    assert usage_hours(warehouse, "--full-refresh") == told
 
 
 def test_recorded_scrapes_give_the_true_increase_over_a_restart(
