@@ -396,18 +396,11 @@ def test_the_ledger_prices_and_bills_open_the_window_of_costs(
     ]
 
 
-def usage_hours(warehouse: CostWarehouse, *options: str) -> dict[str, list[dict[str, Any]]]:
-    """Builds usage up to the marts; its tables by deployment."""
-    select = ("--select", "+fct_usage_hourly", "+fct_usage_daily", "+int_reconciliation__daily")
-    warehouse.dbt("build", *select, "--exclude-resource-type", "test", "unit_test", *options)
-    tables = (
-        "intermediate.int_engine_usage__hourly",
-        "intermediate.int_usage__hourly",
-        "intermediate.int_reconciliation__daily",
-        "marts.fct_usage_hourly",
-        "marts.fct_usage_daily",
-    )
-    return {table: warehouse.query(f"select * from {table} order by all") for table in tables}
+def usage_tables(warehouse: CostWarehouse, *models: str, anew: bool = False) -> list[list[dict[str, Any]]]:
+    """Builds these models and what they are made of; their rows."""
+    select = ("--select", *(f"+{model}" for model in models), "--exclude-resource-type", "test", "unit_test")
+    warehouse.dbt("build", *select, *(["--full-refresh"] if anew else []))
+    return [warehouse.query(f"select * from intermediate.{model} order by all") for model in models]
 
 
 def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_path: Path) -> None:
@@ -417,6 +410,7 @@ def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_p
     world.routes[1]["deployment"] = "chat"
     warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, world)
     warehouse.dbt("seed", "--select", "usage_roles")
+    tables = ("int_usage__hourly", "int_tenant_usage__hourly", "int_reconciliation__daily")
     loaded: set[date] = set()
     for first, last in ((8, 11), (15, 20), (1, 7), (12, 14)):
         loaded |= {date(2026, 10, day) for day in range(first, last + 1)}
@@ -428,16 +422,16 @@ def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_p
         warehouse.replace("raw.metric_samples", part.samples)
         warehouse.replace("raw.requests", part.requests)
         warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, first)))
-        found = usage_hours(warehouse)
+        found = usage_tables(warehouse, *tables)
         assert_usage_is_the_oracles(warehouse, part)
         with Warehouse(warehouse.path).connect() as con:
             note_published(con, "digest")
-    assert found == usage_hours(warehouse, "--full-refresh")
+    assert usage_tables(warehouse, *tables, anew=True) == found
 
     world.routes[-1]["deployment"] = "chat"
     warehouse.replace("raw.ledger_usage_routes", world.routes)
     warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
-    usage_hours(warehouse)
+    usage_tables(warehouse, "int_usage__hourly")
     assert_usage_is_the_oracles(warehouse, world)
 
 
@@ -467,8 +461,8 @@ def pages(replica: str, first_day: int, last_day: int, **counters: int) -> list[
 def test_what_a_replica_tells_later_changes_hours_of_weeks_ago(target_dir: Path, tmp_path: Path) -> None:
     """Hours between two that count failures count 0 of them; those of a replica with prompt counters all have prompts.
 
-    Of the six hours before a scrape the middle one has the increase. Pages of 1 October count failures, and those of
-    21 October, which come late, again; then they are withdrawn, with a run about 15 October; then they stand.
+    The pages of 1 October count failures, and those of 21 October again. These are withdrawn, with a run about 15 October,
+    which is published; then they come a second time.
     """
     world = World(
         as_of_date=date(2026, 10, 22),
@@ -484,15 +478,20 @@ def test_what_a_replica_tells_later_changes_hours_of_weeks_ago(target_dir: Path,
         *pages("b", 1, 20, generation_tokens_total=10),
     ]
     late = [*pages("a", 21, 21, **tokens, failed=1), *pages("b", 21, 21, **tokens)]
+    # Four scrapes a day. The first of all has no increase; that of midnight on the 20th has its own on the 19th.
+    without = [
+        {"replica_key": "a", "hours": 76, "failures_known": 3, "failures": 18, "prompts_known": 76},
+        {"replica_key": "b", "hours": 76, "failures_known": 0, "failures": None, "prompts_known": 0},
+    ]
+    told = [{**without[0], "failures_known": 76}, {**without[1], "prompts_known": 76}]
 
-    def run(samples: list[Row], window_start: int, as_of: int = 22) -> dict[str, list[dict[str, Any]]]:
+    def run(samples: list[Row], window_start: int, as_of: int = 22) -> list[list[dict[str, Any]]]:
         warehouse.replace("raw.metric_samples", samples)
         facts = run_facts(replace(world, as_of_date=date(2026, 10, as_of)), date(2026, 10, window_start))
         warehouse.replace("raw.ledger_run", facts)
-        return usage_hours(warehouse)
+        return usage_tables(warehouse, "int_engine_usage__hourly", "int_usage__hourly")
 
-    def counts() -> list[Row]:
-        """Per replica its hours before 20 October, and how many of them count failures and prompts."""
+    def before_the_20th() -> list[Row]:
         return warehouse.query("""
             select
                 replica_key, count(*) as hours, count(unsuccessful_request_count) as failures_known,
@@ -501,30 +500,18 @@ def test_what_a_replica_tells_later_changes_hours_of_weeks_ago(target_dir: Path,
             group by replica_key order by replica_key
         """)
 
-    run(early, 1)
-    # Four scrapes a day. The first of all has no increase, and that of midnight on the 20th has it on the 19th.
-    before = [
-        {"replica_key": "a", "hours": 76, "failures_known": 3, "failures": 18, "prompts_known": 76},
-        {"replica_key": "b", "hours": 76, "failures_known": 0, "failures": None, "prompts_known": 0},
-    ]
-    assert counts() == before
-    with Warehouse(warehouse.path).connect() as con:
-        note_published(con, "digest")
-    after = [
-        {**before[0], "failures_known": 76},
-        {**before[1], "prompts_known": 76},
-    ]
-    told = run([*early, *late], 20)
-    assert counts() == after
-    # Not published; and the hours after the day that the run is about are not spoken of.
+    made_at_once = run([*early, *late], 1)
+    assert before_the_20th() == told
     run(early, 13, as_of=15)
-    assert counts() == before
+    assert before_the_20th() == without
+    # The scrape of midnight has its increase at 21:00; no hour after the day that the run is about is spoken of.
     assert warehouse.query("select max(usage_hour_at) as last from intermediate.int_usage__hourly") == [
         {"last": at("2026-10-15T21:00")}
     ]
-    assert run([*early, *late], 13) == told
-    assert counts() == after
-    assert usage_hours(warehouse, "--full-refresh") == told
+    with Warehouse(warehouse.path).connect() as con:
+        note_published(con, "digest")
+    assert run([*early, *late], 13) == made_at_once
+    assert before_the_20th() == told
 
 
 def test_recorded_scrapes_give_the_true_increase_over_a_restart(
