@@ -202,7 +202,7 @@ def test_amd_beside_h200_as_in_mlperf() -> None:
     """MLPerf Inference v5.1, offline, closed division (2025-09-09), tokens/s per GPU: reference 3.5.
 
     Beside the H200 of the same benchmark both lie within 25 %; taken for as well used as an H200 the MI300X would
-    come out at 1.4 and 1.7 times what it does. The benchmarks' requests are short; what matters is that both serve the same.
+    come out at 1.4 and 1.7 times what it does. Requests are short, and the same for both.
     """
     mixtral = read_model(CONFIG_FILES / "mistralai--Mixtral-8x7B-v0.1.json")
     for model, workload, h200, mi300x, mi325x in (
