@@ -462,7 +462,14 @@ def _text_of(wanted: _Field, columns: frozenset[str]) -> str:
             as_text = f"try_cast(cast({name} as varchar) as json)"
             as_json = f"case typeof({name}) when 'VARCHAR' then {as_text} else to_json({name}) end"
             found += [_filled(f"""json_extract_string({as_json}, '$."{key}"')""") for key in keys]
+            found += [_filled(_of_pairs(as_json, key)) for key in keys]
     return f"coalesce({', '.join(found)}, null)" if found else "cast(null as varchar)"
+
+
+def _of_pairs(as_json: str, key: str) -> str:
+    """SQL: the value of a key in a list of `{"key": …, "value": …}`, as BigQuery exports a map."""
+    pairs = f"""from_json({as_json}, '[{{"key": "VARCHAR", "value": "VARCHAR"}}]')"""
+    return f"case when json_type({as_json}) = 'ARRAY' then list_filter({pairs}, lambda x: x.key = '{key}')[1].value end"
 
 
 def _filled(text: str) -> str:

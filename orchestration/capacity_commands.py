@@ -3,14 +3,15 @@
 import json
 import re
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from orchestration.command_options import ConfigOption, DataDirOption
-from orchestration.settings import PROJECT_ROOT, load_settings
+from orchestration.settings import PROJECT_ROOT, Settings, load_settings
 
 capacity_app = typer.Typer()
 out = Console(highlight=False, soft_wrap=True)
@@ -20,6 +21,16 @@ TokensOption = Annotated[
     float | None,
     typer.Option("--tokens-per-second-per-gpu", help="Throughput that turns a demand in tokens into GPUs."),
 ]
+
+
+class Purchase(StrEnum):
+    """How GPUs can be bought, as in `fct_gpu_prices.pricing_model`."""
+
+    ON_DEMAND = "on_demand"
+    SPOT = "spot"
+    RESERVED = "reserved"
+    SAVINGS_PLAN = "savings_plan"
+    COMMITTED_USE = "committed_use"
 
 
 @capacity_app.command("plan")
@@ -63,6 +74,32 @@ def plan(
             "cheapest mix of GPU types for it.",
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="With --requests: config.json, its folder, a model of ledger.yaml, or a hub id."),
+    ] = None,
+    requests: Annotated[
+        Path | None,
+        typer.Option(
+            "--requests",
+            exists=True,
+            dir_okay=False,
+            help="CSV with input_tokens, output_tokens, requests_per_second (and bucket, cached_input_tokens): the "
+            "cheapest mix of GPU types for these requests to --model, at the price book's prices.",
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="With --model: such as fp8.  [default: the checkpoint's]")
+    ] = None,
+    ttft_ms: Annotated[
+        float | None, typer.Option("--ttft-ms", help="With --model: longest time to first token allowed.", min=0.001)
+    ] = None,
+    tpot_ms: Annotated[
+        float | None, typer.Option("--tpot-ms", help="With --model: longest time per output token.", min=0.001)
+    ] = None,
+    purchase: Annotated[
+        Purchase, typer.Option("--purchase", help="With --model: how the GPUs are bought.")
+    ] = Purchase.ON_DEMAND,
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Write the load duration curve of the first plan here.")
     ] = None,
@@ -95,6 +132,20 @@ def plan(
                 out.file.write(json.dumps(fleet_data(found, alone), indent=2) + "\n")
             else:
                 _print(fleet_lines(found, alone))
+            return
+        if model is not None or requests is not None:
+            if model is None or requests is None:
+                _fail("--model and --requests go together: which model, and what it is asked")
+            _plan_for_model(
+                load_settings(config, data_dir),
+                model,
+                requests,
+                as_json=as_json,
+                gpu=gpu,
+                precision=precision,
+                targets=(ttft_ms, tpot_ms),
+                purchase=purchase.value,
+            )
             return
         if demand is None:
             if on_demand_usd is not None or committed:
@@ -137,6 +188,25 @@ def plan(
         return
     for number, report in enumerate(reports):
         _print(["", *report_lines(report)] if number else report_lines(report))
+
+
+def _plan_for_model(
+    settings: Settings,
+    model: str,
+    requests: Path,
+    *,
+    as_json: bool,
+    targets: tuple[float | None, float | None],
+    **asked: Any,
+) -> None:
+    from orchestration.fleet_plan import plan_data, plan_for_model, plan_lines
+    from sizing.throughput import Targets
+
+    found = plan_for_model(settings, model, requests, targets=Targets(*targets), **asked)
+    if as_json:
+        out.file.write(json.dumps(plan_data(found), indent=2) + "\n")
+    else:
+        _print(plan_lines(found))
 
 
 @capacity_app.command("backtest-capacity")
@@ -196,6 +266,6 @@ def _print(lines: list[str]) -> None:
         out.print(line, markup=False)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     err.print(message, markup=False, style="red")
     raise typer.Exit(2)

@@ -340,14 +340,9 @@ def convert_snapshot_rows(con: duckdb.DuckDBPyConnection, schema: str) -> None:
         con: a connection to a warehouse of any age.
         schema: the statements of raw_schema.sql.
     """
-    columns = {
-        row[0]
-        for row in con.execute(
-            "select column_name from duckdb_columns() "
-            "where database_name = current_database() and schema_name = 'raw' and table_name = 'price_records'"
-        ).fetchall()
-    }
-    if "snapshot_id" not in columns:
+    try:
+        con.execute("select snapshot_id from raw.price_records limit 0")
+    except (duckdb.CatalogException, duckdb.BinderException):  # a new warehouse, or one of versions
         return
     con.execute("begin")
     try:

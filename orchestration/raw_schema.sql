@@ -467,7 +467,7 @@ create table if not exists raw.ledger_model_names (
 
 create table if not exists raw.ledger_tenants (
     position integer not null,                 -- in ledger.yaml: of equal fits the first counts
-    match_on varchar not null,                 -- tenant | model_group | namespace
+    match_on varchar not null,                 -- tenant | model_group | namespace | deployment
     pattern varchar not null,                  -- * stands for any characters; an e-mail address as its digest
     tenant varchar not null,
     team varchar,

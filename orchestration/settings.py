@@ -679,7 +679,8 @@ class TenantEntry(_Section):
     """`tenants[]`: who a tenant of the logs is, and who pays. In patterns `*` stands for any characters.
 
     `match` is compared with the tenant as the logs spell it (team, key alias); `model_groups` where the log names no
-    tenant; `namespaces` with the pods of `inventory`. The tenant's own name always fits.
+    tenant; `namespaces` with the pods of `inventory`. The tenant's own name always fits. `deployments` of fleet are the
+    tenant's own: it bears what no call explains of them.
     """
 
     tenant: Name
@@ -688,14 +689,16 @@ class TenantEntry(_Section):
     match: tuple[TenantPattern, ...] = ()
     model_groups: tuple[RawName, ...] = ()
     namespaces: tuple[PodPattern, ...] = ()
+    deployments: tuple[Name, ...] = ()
 
     def patterns(self) -> list[tuple[str, str]]:
-        """What is compared (tenant, model_group, namespace), and with which pattern."""
+        """What is compared (tenant, model_group, namespace, deployment), and with which pattern."""
         own = () if self.tenant in self.match else (self.tenant,)
         return [
             *(("tenant", pattern) for pattern in (*own, *self.match)),
             *(("model_group", pattern) for pattern in self.model_groups),
             *(("namespace", pattern) for pattern in self.namespaces),
+            *(("deployment", name) for name in self.deployments),
         ]
 
 
@@ -1015,6 +1018,7 @@ class Ledger(_Section):
             ]
             models |= dict.fromkeys(written, model.name)
         tenants: dict[tuple[str, str], str] = {}
+        deployments = {entry.deployment for entry in self.fleet}
         for index, tenant in enumerate(self.tenants):
             problems += [
                 (("tenants", index), f"{what} {pattern!r} is that of tenant {tenants[what, pattern]!r} already")
@@ -1022,6 +1026,11 @@ class Ledger(_Section):
                 if (what, pattern) in tenants
             ]
             tenants = dict.fromkeys(tenant.patterns(), tenant.tenant) | tenants
+            problems += [
+                (("tenants", index), f"no deployment {name!r} in fleet{_suggest(name, deployments)}")
+                for name in tenant.deployments
+                if name not in deployments
+            ]
         return problems
 
 

@@ -16,6 +16,8 @@ class Gpu:
         bandwidth_gb_per_second: of its memory.
         bf16_tflops: and the other formats where the tensor cores know them, else None.
         link_kind: nvlink, nvlink_bridge, infinity_fabric, network, pcie or pcie_no_p2p.
+        software_time_ratio: time that reading and multiplying take over what the same bytes and operations take on the
+            GPUs the factors of `throughput` were fitted to; measured, 1 where nothing is.
         confidence: high, or medium for facts to be checked before they are quoted.
     """
 
@@ -28,6 +30,7 @@ class Gpu:
     fp4_tflops: float | None
     link_kind: str
     link_gb_per_second: float
+    software_time_ratio: float = 1.0
     confidence: str = "high"
 
     def tera_ops(self, compute: str) -> float:
@@ -52,6 +55,7 @@ def gpu_from_row(row: Mapping[str, str]) -> Gpu:
         fp4_tflops=optional("fp4_tflops"),
         link_kind=row["link_kind"],
         link_gb_per_second=float(row["link_gb_per_second_per_direction"]),
+        software_time_ratio=float(row["software_time_ratio"] or 1),
         confidence=row["confidence"],
     )
 

@@ -294,12 +294,13 @@ def step_of(
     compute_time = 2 * model.compute_parameters * batch / gpus / d.operations_per_second
     bare = expert_time + other_time + cache_time
     expert_factor = efficiency.expert_weights if model.experts else 1.0
-    memory_and_compute = (
+    memory_and_compute = gpu.software_time_ratio * (
         efficiency.memory * (expert_factor * (expert_time + other_time) + cache_time)
         + efficiency.compute * compute_time
     )
     fresh = workload.input_tokens - workload.cached_input_tokens
-    own = d.prefill_operations(workload.input_tokens, workload.cached_input_tokens) / gpus / d.operations_per_second
+    prefill = d.prefill_operations(workload.input_tokens, workload.cached_input_tokens)
+    own = gpu.software_time_ratio * prefill / gpus / d.operations_per_second
     # While one request writes its answer, each of the others is read once.
     turns = np.maximum(batch - 1, 0) / workload.output_tokens
     decode_transfer, latency = d.all_reduce_seconds(per_rank)

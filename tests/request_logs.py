@@ -6,7 +6,8 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -286,10 +287,17 @@ def load(settings: Settings) -> UsageResult:
         return load_usage(con, settings.ledger.usage[0], settings, now=NOW, work_dir=settings.data_dir / "tmp")
 
 
-def rows(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
+@contextmanager
+def opened(settings: Settings) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
+    """Reads the warehouse by several statements."""
     with duckdb.connect(str(settings.warehouse_path)) as con:
         con.execute("set timezone = 'UTC'")
-        return con.execute(sql).fetchall()
+        yield lambda sql: con.execute(sql).fetchall()
+
+
+def rows(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
+    with opened(settings) as query:
+        return query(sql)
 
 
 def read_as(root: Path, kind: str, content: bytes, options: str = "", sql: str = "select * from raw.requests") -> Any:

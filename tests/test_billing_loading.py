@@ -156,6 +156,28 @@ def test_a_tag_of_cur_is_in_a_map(tmp_path: Path) -> None:
     assert CANARY.encode() not in settings.warehouse_path.read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_tags_and_labels_may_be_lists_of_pairs(tmp_path: Path, kind: str) -> None:
+    """As BigQuery exports maps; a list of anything else is no tag."""
+    settings = settings_for(tmp_path, more=", deployment_tag: deployment")
+    machine = json.dumps([{"key": "compute.googleapis.com/machine_spec", "value": "a3-highgpu-8g"}])
+    pairs = [{"key": "owner", "value": CANARY}, {"key": "deployment", "value": "chat-70b"}]
+    lines = [FOCUS | {"Tags": json.dumps(tags), "x_SystemLabels": machine} for tags in (pairs, [], [1, "a"])]
+    target = write(tmp_path / ("bill/a.csv" if kind == "csv" else "lines.csv"), lines)
+    if kind == "parquet":
+        typed = ", ".join(
+            f'try_cast(cast({name} as json) as struct("key" varchar, "value" varchar)[]) as {name}'
+            for name in ("Tags", "x_SystemLabels")
+        )
+        source = f"select * replace ({typed}) from read_csv('{target}', all_varchar = true)"
+        duckdb.sql(f"copy ({source}) to '{tmp_path / 'bill/a.parquet'}'")
+    load(settings)
+    assert rows(
+        settings, "select deployment_tag, instance_type_raw, count(*) from raw.billing_lines group by all order by 3"
+    ) == [("chat-70b", "a3-highgpu-8g", 1), (None, "a3-highgpu-8g", 2)]
+    assert CANARY.encode() not in settings.warehouse_path.read_bytes()
+
+
 def test_the_key_of_a_tag_holds_no_quotes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"billing\[0\].deployment_tag"):
         settings_for(tmp_path, more=""", deployment_tag: "it's" """)

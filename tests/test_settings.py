@@ -169,6 +169,14 @@ def test_two_tenants_cannot_have_one_pattern(tmp_path: Path) -> None:
         read_ledger(write(tmp_path, GOOD + NAMED + "  - {tenant: other, match: ['support-*']}\n"))
 
 
+def test_a_deployment_has_one_owner_who_names_it_as_fleet_does(tmp_path: Path) -> None:
+    more = "  - {tenant: one, deployments: [chat, chta]}\n  - {tenant: other, deployments: [chat]}\n"
+    with pytest.raises(ConfigError) as caught:
+        read_ledger(write(tmp_path, GOOD + NAMED + more))
+    assert any("tenants[1]: no deployment 'chta' in fleet (did you mean 'chat'?)" in p for p in caught.value.problems)
+    assert any("tenants[2]: deployment 'chat' is that of tenant 'one' already" in p for p in caught.value.problems)
+
+
 def test_names_are_read_exactly(tmp_path: Path) -> None:
     """An address in ledger.yaml becomes the digest that the logs hold (sha256sum of jane.doe@example.com)."""
     short = GOOD.replace("replicas: 2", "replicas: 2\n    pods: llm/chat-*")

@@ -28,6 +28,7 @@ from tests.request_logs import (
     generic,
     litellm,
     load,
+    opened,
     otlp,
     rows,
     settings_for,
@@ -411,17 +412,19 @@ def test_bad_input(case: Case, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, format_.kind, format_.options)
     (tmp_path / "logs" / "a.log").write_bytes(case.content)
     load(settings)
-    ((status, message, accepted, rejected, passed_over),) = rows(
-        settings, "select status, message, record_count, rejected_count, passed_over_count from raw.usage_files"
-    )
+    with opened(settings) as query:
+        ((status, message, accepted, rejected, passed_over),) = query(
+            "select status, message, record_count, rejected_count, passed_over_count from raw.usage_files"
+        )
+        found = query(
+            "select reason, field, parse_filename(first_location), detail, occurrences from raw.rejected_records "
+            "order by reason"
+        )
+        kept = query("select count(*) from raw.requests")
+        said = query(case.sql) if case.sql is not None else []
     assert (status, accepted, passed_over or 0) == (case.status, case.accepted, case.passed_over)
     if case.message is not None:
         assert message == case.message
-    found = rows(
-        settings,
-        "select reason, field, parse_filename(first_location), detail, occurrences from raw.rejected_records "
-        "order by reason",
-    )
     places = [(reason, name, place.removeprefix("a.log").removeprefix(", ")) for reason, name, place, *_ in found]
     assert places == list(case.rejects)
     assert [detail for *_, detail, _ in found] == [None] * len(found)
@@ -429,12 +432,8 @@ def test_bad_input(case: Case, tmp_path: Path) -> None:
     assert rejected == sum(count for *_, count in found)
     if case.rejected is not None or case.status == "loaded":
         assert rejected == (len(case.rejects) if case.rejected is None else case.rejected)
-    if case.status == "refused":
-        assert rows(settings, "select count(*) from raw.requests") == [(0,)]
-    else:
-        assert rows(settings, "select count(*) from raw.requests") == [(accepted,)]
-    if case.sql is not None:
-        assert rows(settings, case.sql) == case.expected
+    assert kept == [(0 if case.status == "refused" else accepted,)]
+    assert said == case.expected
 
 
 # --- files that are no files ----------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class World:
     instance_types: dict[tuple[str, str], tuple[str, Decimal, str]] = field(default_factory=dict)
     samples: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
+    owners: dict[str, str] = field(default_factory=dict)  # deployment -> the tenant whose own it is
     bills: list[Row] = field(default_factory=list)  # raw.billing_periods
     bill_lines: list[Row] = field(default_factory=list)  # raw.billing_lines of kind focus, in USD, by instance_type_raw
 
@@ -965,7 +966,7 @@ def borne_costs(world: World, weights: dict[str, Decimal], usage: list[Row]) -> 
     """Who bears which exact part of a deployment's day, by category and class of tokens.
 
     `usage` is whose the tokens of a day are: deployment, usage_date, tenant, model, adapter and the tokens by class.
-    A class that nobody used, and a day without tokens (class none), is borne by the tenant unattributed.
+    A class that nobody used, and a day without tokens (class none), is borne by the owner, else by unattributed.
     """
     of_day: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in usage:
@@ -977,7 +978,7 @@ def borne_costs(world: World, weights: dict[str, Decimal], usage: list[Row]) -> 
         if row["cost_usd"] is None:
             continue
         place = {"usage_date": day, "deployment": deployment, "category": category}
-        nobody = {"tenant": "unattributed", "model": row["model"], "adapter": ""}
+        nobody = {"tenant": world.owners.get(deployment, "unattributed"), "model": row["model"], "adapter": ""}
         if row["split"] is None:
             borne.append(
                 {**place, **nobody, "class": "none", "tokens": None}

@@ -159,7 +159,7 @@ def aws_bill(rng: random.Random) -> list[Row]:
 def make_world(seed: int, instance_types: dict[tuple[str, str], tuple[str, Decimal, str]]) -> World:
     """The world of `seed`: 2026-10-01 to 2026-10-04, eight deployments."""
     rng = random.Random(seed)
-    world = World(as_of_date=date(2026, 10, 4), instance_types=instance_types)
+    world = World(as_of_date=date(2026, 10, 4), instance_types=instance_types, owners={"edge": "gamma"})
     reserved = {"pricing_model": "reserved", "commitment_id": "p5-1y"}
     minute = f"{rng.randrange(60):02d}:{rng.randrange(60):02d}"
     world.deployments = [

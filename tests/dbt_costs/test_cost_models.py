@@ -73,6 +73,13 @@ def write_inputs(warehouse: CostWarehouse, world: World) -> None:
     warehouse.replace("raw.ledger_commitments", world.commitments)
     warehouse.replace("raw.ledger_usage_routes", world.routes)
     warehouse.replace("raw.ledger_price_sources", world.price_sources)
+    warehouse.replace(
+        "raw.ledger_tenants",
+        [
+            {"position": 0, "match_on": "deployment", "pattern": deployment, "tenant": owner}
+            for deployment, owner in world.owners.items()
+        ],
+    )
     if world.bills:
         names = {bill["source_name"] for bill in world.bills}
         warehouse.replace("raw.ledger_billing_sources", [{"source_name": name, "kind": "focus"} for name in names])
@@ -276,13 +283,13 @@ def test_tenants_bear_what_the_oracle_says_and_sum_to_the_deployment(
     rows = built.query("select * from marts.fct_tenant_costs_daily")
     actual = {(row["usage_date"], row["deployment"], row["tenant"], row["model"], row["adapter"]): row for row in rows}
     expected = tenant_costs_daily(world, weights, whose_tokens(built))
-    assert {key[2] for key in expected} == {"acme", "beta", "unknown", "unattributed"}
+    assert {key[2] for key in expected} == {"acme", "beta", "gamma", "unknown", "unattributed"}
     # A tenant's cost is a sum of nine such parts: three classes, bought in three ways.
     assert_rows_equal(actual, expected, tolerance=9 * LAST_DIGITS)
 
     days = [row for row in token_costs_daily(world, weights).values() if row["cost_usd"] is not None]
     assert sum(row["cost_usd"] for row in rows) == sum(row["cost_usd"] for row in days)
-    # A day without tokens is nobody's, whole.
+    # A day without tokens is the owner's, or nobody's, whole.
     idle = sum(row["cost_usd"] for row in days if row["split"] is None)
     without_class = built.query(
         "select sum(cost_usd) as c from intermediate.int_tenant_costs__daily where token_class = 'none'"

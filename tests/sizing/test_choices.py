@@ -2,7 +2,9 @@
 
 import contextlib
 import http.server
+import itertools
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -226,6 +228,79 @@ def test_size_with_prices_by_a_name_of_the_ledger(ledger: Path) -> None:
         / 1e6
     )
     assert cost == pytest.approx(1.861)
+
+
+@pytest.fixture
+def fleet_ledger(ledger: Path) -> Path:
+    """A second GPU on demand, eight to a machine, and what `org/small` is asked."""
+    with duckdb.connect(str(ledger / "data" / "published" / "inference_ledger.duckdb")) as con:
+        con.execute(
+            "insert into fct_gpu_prices values "
+            "('H100-SXM-80GB', 'on_demand', null, 'aws', 'us-east-1', 'p5.48xlarge', 8, 6.88, null, '2026-11-27')"
+        )
+    (ledger / "requests.csv").write_text("input_tokens,output_tokens,requests_per_second\n1000,200,90\n")
+    return ledger
+
+
+def command(cwd: Path, *arguments: str, expect: int = 0) -> str:
+    with contextlib.chdir(cwd):
+        result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == expect, result.output
+    return result.output
+
+
+def test_the_cheapest_fleet_for_the_requests_to_a_model(fleet_ledger: Path) -> None:
+    """What one replica serves is what `size` says, four fifths of it; the fleet is the cheapest of all that divide the
+    requests in quarters."""
+    asked = ("plan", "--model", "org/small", "--requests", "requests.csv", "--tpot-ms", "50")
+    found = json.loads(command(fleet_ledger, *asked, "--json"))
+    alike = ("--precision", "bf16", "--input-tokens", "1000", "--output-tokens", "200", "--tpot-ms", "50")
+    sized = json.loads(size("org/small", "--json", *alike, cwd=fleet_ledger))
+    rates = {
+        (each["gpu"], each["gpus"]): each["point"]["output_tokens_per_second_per_gpu"] * each["gpus"] / 200 * 0.8
+        for each in sized["choices"]
+        if each["point"]
+    }
+    # A machine of eight is shared by its replicas; one with one GPU holds no replica of two.
+    prices = {("L40S-48GB", 1): 1.861} | {("H100-SXM-80GB", gpus): 6.88 * gpus for gpus in (1, 2, 4, 8)}
+    types = {(each["gpu_model"], each["gpus"]): each for each in found["types"]}
+    assert types.keys() == prices.keys()
+    for key, each in types.items():
+        assert each["max_requests_per_second"]["1000 + 200"] == pytest.approx(rates[key])
+        assert float(each["usd_per_hour"]) == pytest.approx(prices[key])
+
+    def units(key: tuple[str, int], quarters: int) -> int:
+        return math.ceil(90 * quarters / 4 / rates[key] - 1e-9)
+
+    cheapest = min(
+        sum(prices[key] * units(key, parts.count(key)) for key in set(parts))
+        for parts in itertools.combinations_with_replacement(sorted(prices), 4)
+    )
+    assert float(found["usd_per_hour"]) == pytest.approx(cheapest)
+    text = command(fleet_ledger, *asked, "--gpu", "l40")
+    assert f"Cheapest fleet: {units(('L40S-48GB', 1), 4)} L40S-48GB" in text
+    assert "aws us-east-1 g6e.xlarge, as of 2026-11-28; throughput roofline" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--model", "org/small"), "--model and --requests go together"),
+        (("--model", "org/small", "--requests", "requests.csv", "--gpu", "Voodoo"), "no on_demand price is in force"),
+        (("--model", "org/small", "--requests", "requests.csv", "--purchase", "spot"), "no spot price is in force"),
+        (("--model", "org/small", "--requests", "requests.csv", "--tpot-ms", "0.01"), "no GPU type keeps the latency"),
+        (("--model", "org/small", "--requests", "ledger.yaml"), "no column input_tokens, output_tokens"),
+        (("--model", "org/small", "--requests", "none.csv"), "none.csv, line 3: a number is missing or is none"),
+        (("--model", "org/small", "--requests", "twice.csv"), "line 3: bucket '5 + 1' is there already"),
+        (("--model", "org/small", "--requests", "empty.csv"), "line 2: requests of 0 input and 1 output tokens"),
+    ],
+)
+def test_a_fleet_that_cannot_be_planned_is_told(fleet_ledger: Path, arguments: tuple[str, ...], told: str) -> None:
+    header = "input_tokens,output_tokens,requests_per_second\n"
+    (fleet_ledger / "none.csv").write_text(header + "5,1,2\n7,1,many\n")
+    (fleet_ledger / "twice.csv").write_text(header + "5,1,2\n5,1,3\n")
+    (fleet_ledger / "empty.csv").write_text(header + "0,1,2\n")
+    assert told in command(fleet_ledger, "plan", *arguments, expect=2).replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@
 {%- set row_key = "usage_date, deployment, pricing_category, token_class" %}
 -- Who bears a deployment's day, by way of buying and class of tokens: the class's cost in proportion to the
 -- tenant's tokens of it. What no tenant's tokens explain (a day without tokens, hours without a usage
--- source) is nobody's: tenant 'unattributed', token class 'none'.
+-- source) has the token class 'none' and is the owner's of the deployment, if the ledger names one, else
+-- nobody's: tenant 'unattributed'.
 with token_costs as (
 
     select * from {{ ref("int_token_costs__daily") }}
@@ -35,6 +36,13 @@ tenant_usage as (
     from {{ ref("int_tenant_usage__hourly") }}
     {{ in_costs_window("usage_hour_at") }}
     group by deployment, {{ day_of("usage_hour_at") }}, tenant, model, adapter
+
+),
+
+owners as (
+
+    select * from {{ ref("stg_ledger__tenants") }}
+    where match_on = 'deployment'
 
 ),
 
@@ -93,7 +101,7 @@ class_usage as (
 
 ),
 
--- Multiplies rows on purpose: a class's cost has one row per tenant with tokens of it, or one of nobody's.
+-- Multiplies rows on purpose: a class's cost has one row per tenant with tokens of it, or one of the owner's.
 borne as (
 
     select
@@ -101,11 +109,12 @@ borne as (
         class_costs.deployment,
         class_costs.pricing_category,
         class_costs.token_class,
-        coalesce(class_usage.tenant, 'unattributed') as tenant,
+        coalesce(class_usage.tenant, owners.tenant, 'unattributed') as tenant,
         coalesce(class_usage.model, token_costs.model) as model,
         coalesce(class_usage.adapter, '') as adapter,
-        class_usage.team,
-        class_usage.cost_center,
+        case when class_usage.tenant is null then owners.team else class_usage.team end as team,
+        case when class_usage.tenant is null then owners.cost_center else class_usage.cost_center end
+            as cost_center,
         coalesce(class_usage.tokens, 1) as weight,
         class_costs.tokens as class_tokens,
         class_costs.cost_usd as class_cost_usd,
@@ -121,6 +130,7 @@ borne as (
             class_costs.usage_date = class_usage.usage_date
             and class_costs.deployment = class_usage.deployment
             and class_costs.token_class = class_usage.token_class
+    left join owners on class_costs.deployment = owners.pattern
 
 ),
 

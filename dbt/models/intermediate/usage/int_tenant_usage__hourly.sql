@@ -12,7 +12,7 @@
 -- those of the hour, since what a tenant asks for changes over the day and so does what an hour costs. They
 -- are those of the day where the hour of a call and the hour of its tokens need not be the same: an increase
 -- between scrapes far apart, or an hour without calls beside one with calls. Other hours without calls are
--- nobody's.
+-- the owner's of the deployment, if the ledger names one, else nobody's.
 with usage_hours as (
 
     select
@@ -40,6 +40,13 @@ deployments as (
         max(model) as model
     from {{ ref("stg_ledger__deployments") }}
     group by deployment
+
+),
+
+owners as (
+
+    select * from {{ ref("stg_ledger__tenants") }}
+    where match_on = 'deployment'
 
 ),
 
@@ -352,7 +359,7 @@ rests as (
         shared_hours.usage_basis,
         shared_hours.share_basis,
         shared_hours.coverage_ratio,
-        -- A class that is counted and that no party states is nobody's, were it zero.
+        -- A class that is counted and that no party states is nobody's or the owner's, were it zero.
         attributed.deployment is null
         {%- for what in shared %}
             or (shared_hours.{{ what }} is not null and attributed.{{ what }} is null)
@@ -369,18 +376,18 @@ rests as (
 
 ),
 
-unattributed_rows as (
+rest_rows as (
 
     select
         rests.deployment,
         rests.usage_hour_at,
         coalesce(deployments.model, 'unknown') as model,
         '' as adapter,
-        'unattributed' as tenant,
-        cast(null as {{ dbt.type_string() }}) as team,
-        cast(null as {{ dbt.type_string() }}) as cost_center,
+        coalesce(owners.tenant, 'unattributed') as tenant,
+        owners.team,
+        owners.cost_center,
         rests.usage_basis,
-        rests.share_basis,
+        case when owners.tenant is null then rests.share_basis else 'owner' end as share_basis,
         rests.coverage_ratio,
         rests.input_tokens,
         rests.cached_input_tokens,
@@ -394,6 +401,7 @@ unattributed_rows as (
         0 as stated_request_count
     from rests
     left join deployments on rests.deployment = deployments.deployment
+    left join owners on rests.deployment = owners.pattern
     where
         rests.has_unstated_class
         or rests.input_tokens + coalesce(rests.cached_input_tokens, 0) + rests.output_tokens > 0
@@ -407,10 +415,11 @@ rows_together as (
 
     union all
 
-    select * from unattributed_rows
+    select * from rest_rows
 
 ),
 
+-- An owner may have calls of its own in the hour: what they state and the rest are one row.
 final as (
 
     select
@@ -419,24 +428,26 @@ final as (
         model,
         adapter,
         tenant,
-        team,
-        cost_center,
-        cast(input_tokens as bigint) as input_tokens,
-        cast(cached_input_tokens as bigint) as cached_input_tokens,
-        cast(output_tokens as bigint) as output_tokens,
-        cast(reasoning_tokens as bigint) as reasoning_tokens,
-        cast(cache_write_tokens as bigint) as cache_write_tokens,
-        cast(input_tokens + coalesce(cached_input_tokens, 0) + output_tokens as bigint) as total_tokens,
-        cast(request_count as bigint) as request_count,
-        cast(stated_input_tokens as bigint) as stated_input_tokens,
-        cast(stated_cached_input_tokens as bigint) as stated_cached_input_tokens,
-        cast(stated_output_tokens as bigint) as stated_output_tokens,
-        cast(stated_request_count as bigint) as stated_request_count,
-        usage_basis,
-        share_basis,
-        share_basis in ('hour', 'day') and tenant <> 'unattributed' as is_scaled,
-        coverage_ratio
+        max(team) as team,
+        max(cost_center) as cost_center,
+        cast(sum(input_tokens) as bigint) as input_tokens,
+        cast(sum(cached_input_tokens) as bigint) as cached_input_tokens,
+        cast(sum(output_tokens) as bigint) as output_tokens,
+        cast(sum(reasoning_tokens) as bigint) as reasoning_tokens,
+        cast(sum(cache_write_tokens) as bigint) as cache_write_tokens,
+        cast(sum(input_tokens) + coalesce(sum(cached_input_tokens), 0) + sum(output_tokens) as bigint)
+            as total_tokens,
+        cast(sum(request_count) as bigint) as request_count,
+        cast(sum(stated_input_tokens) as bigint) as stated_input_tokens,
+        cast(sum(stated_cached_input_tokens) as bigint) as stated_cached_input_tokens,
+        cast(sum(stated_output_tokens) as bigint) as stated_output_tokens,
+        cast(sum(stated_request_count) as bigint) as stated_request_count,
+        max(usage_basis) as usage_basis,
+        coalesce(max(case when share_basis = 'owner' then share_basis end), max(share_basis)) as share_basis,
+        max(share_basis) in ('hour', 'day') and tenant <> 'unattributed' as is_scaled,
+        max(coverage_ratio) as coverage_ratio
     from rows_together
+    group by deployment, usage_hour_at, model, adapter, tenant
 
 )
 
