@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -9,6 +10,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from cost_oracle import (
@@ -403,21 +405,11 @@ def test_the_ledger_prices_and_bills_open_the_window_of_costs(
     ]
 
 
-def usage_tables(warehouse: CostWarehouse, *models: str, anew: bool = False) -> list[list[dict[str, Any]]]:
-    """Builds these models and what they are made of; their rows."""
-    select = ("--select", *(f"+{model}" for model in models), "--exclude-resource-type", "test", "unit_test")
-    warehouse.dbt("build", *select, *(["--full-refresh"] if anew else []))
-    return [warehouse.query(f"select * from intermediate.{model} order by all") for model in models]
-
-
 def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_path: Path) -> None:
     """Scrapes days apart, calls of up to a day, days out of order, routes that change: as if all had come at once."""
     world = make_sparse_world(SEED_OF_THE_WORLD)
-    # Counters that cover hours after their own, beside calls that speak where no counter does.
-    world.routes[1]["deployment"] = "chat"
     warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, world)
     warehouse.dbt("seed", "--select", "usage_roles")
-    tables = ("int_usage__hourly", "int_tenant_usage__hourly", "int_reconciliation__daily")
     loaded: set[date] = set()
     for first, last in ((8, 11), (15, 20), (1, 7), (12, 14)):
         loaded |= {date(2026, 10, day) for day in range(first, last + 1)}
@@ -429,29 +421,27 @@ def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_p
         warehouse.replace("raw.metric_samples", part.samples)
         warehouse.replace("raw.requests", part.requests)
         warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, first)))
-        found = usage_tables(warehouse, *tables)
+        warehouse.dbt("build", "--select", "+int_usage__hourly", "--exclude-resource-type", "test", "unit_test")
         assert_usage_is_the_oracles(warehouse, part)
-        with Warehouse(warehouse.path).connect() as con:
-            note_published(con, "digest")
-    assert usage_tables(warehouse, *tables, anew=True) == found
 
     world.routes[-1]["deployment"] = "chat"
     warehouse.replace("raw.ledger_usage_routes", world.routes)
     warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
-    usage_tables(warehouse, "int_usage__hourly")
+    warehouse.dbt("build", "--select", "+int_usage__hourly", "--exclude-resource-type", "test", "unit_test")
     assert_usage_is_the_oracles(warehouse, world)
 
 
-def pages(replica: str, first_day: int, last_day: int, **counters: int) -> list[Row]:
-    """Scrapes of a replica every six hours from one day of October to another, with what each counter gains an hour."""
-    start, names = at("2026-10-01T00:00"), {"failed": ("request_success_total", "abort")}
+def pages(replica: str, days: Iterable[int], every_hours: int = 6, **counters: int) -> list[Row]:
+    """Scrapes of a replica on days of October, of usage source `m-<replica>`, with what each counter gains an hour."""
+    names = {"failed": ("request_success_total", "abort")}
+    hours = [24 * (day - 1) + hour for day in days for hour in range(0, 24, every_hours)]
     return [
         {
-            "source_name": "m",
+            "source_name": f"m-{replica}",
             "file_id": "f",
             "replica_key": replica,
-            "scraped_at": start + timedelta(hours=hour),
-            "usage_date": (start + timedelta(hours=hour)).date(),
+            "scraped_at": at("2026-10-01T00:00") + timedelta(hours=hour),
+            "usage_date": date(2026, 10, 1 + hour // 24),
             "metric_name": f"vllm:{names.get(name, (name,))[0]}",
             "engine": "0",
             "model_name": "served",
@@ -460,65 +450,113 @@ def pages(replica: str, first_day: int, last_day: int, **counters: int) -> list[
             "series_created_at": None,
             "process_started_at": None,
         }
-        for hour in range(24 * (first_day - 1), 24 * last_day, 6)
+        for hour in hours
         for name, gain in counters.items()
     ]
 
 
-def test_what_a_replica_tells_later_changes_hours_of_weeks_ago(target_dir: Path, tmp_path: Path) -> None:
+def test_late_pages_change_hours_of_weeks_ago(target_dir: Path, tmp_path: Path) -> None:
     """Hours between two that count failures count 0 of them; those of a replica with prompt counters all have prompts.
 
-    The pages of 1 October count failures, and those of 21 October again. These are withdrawn, with a run about 15 October,
-    which is published; then they come a second time.
+    The pages of 1 October count failures, and those of the 21st again. These are withdrawn, with a run about the 15th,
+    and come a second time. So does a page of the 12th, which tells of the seven days before it, in which calls spoke.
     """
+    metrics = {"kind": "metrics", "role": "engine_counters", "model_match": "*"}
     world = World(
         as_of_date=date(2026, 10, 22),
         routes=[
-            {"source_name": "m", "kind": "metrics", "role": "engine_counters", "model_match": "*", "deployment": "chat"}
+            {"source_name": "m-a", **metrics, "deployment": "chat"},
+            {"source_name": "m-b", **metrics, "deployment": "chat"},
+            {"source_name": "m-c", **metrics, "deployment": "rag"},
+            {"source_name": "gw", "kind": "litellm", "role": "gateway", "model_match": "*", "deployment": "rag"},
         ],
     )
     warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, world)
+    warehouse.replace(
+        "raw.requests",
+        [
+            {
+                "source_name": "gw",
+                "file_id": "f",
+                "request_id": UUID(int=day),
+                "status": "success",
+                "model": "served",
+                "tenant": "acme",
+                "started_at": at(f"2026-10-{day:02}T12:00"),
+                "completed_at": at(f"2026-10-{day:02}T12:01"),
+                "usage_date": date(2026, 10, day),
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+            }
+            for day in (5, 6, 20)
+        ],
+    )
     tokens = {"prompt_tokens_total": 100, "generation_tokens_total": 10}
     early = [
-        *pages("a", 1, 1, **tokens, failed=1),
-        *pages("a", 2, 20, **tokens),
-        *pages("b", 1, 20, generation_tokens_total=10),
+        *pages("a", [1], **tokens, failed=1),
+        *pages("a", range(2, 21), **tokens),
+        *pages("b", range(1, 21), generation_tokens_total=10),
+        *pages("c", [5, 18], 24, **tokens),
     ]
-    late = [*pages("a", 21, 21, **tokens, failed=1), *pages("b", 21, 21, **tokens)]
-    # Four scrapes a day. The first of all has no increase; that of midnight on the 20th has its own on the 19th.
-    without = [
-        {"replica_key": "a", "hours": 76, "failures_known": 3, "failures": 18, "prompts_known": 76},
-        {"replica_key": "b", "hours": 76, "failures_known": 0, "failures": None, "prompts_known": 0},
-    ]
-    told = [{**without[0], "failures_known": 76}, {**without[1], "prompts_known": 76}]
+    late = [*pages("a", [21], **tokens, failed=1), *pages("b", [21], **tokens)]
+    page_of_the_12th = pages("c", [12], 24, **tokens)
 
     def run(samples: list[Row], window_start: int, as_of: int = 22) -> list[list[dict[str, Any]]]:
         warehouse.replace("raw.metric_samples", samples)
         facts = run_facts(replace(world, as_of_date=date(2026, 10, as_of)), date(2026, 10, window_start))
         warehouse.replace("raw.ledger_run", facts)
-        return usage_tables(warehouse, "int_engine_usage__hourly", "int_usage__hourly")
+        tables = (
+            "int_engine_usage__hourly",
+            "int_usage__hourly",
+            "int_tenant_usage__hourly",
+            "int_reconciliation__daily",
+        )
+        select = ("--select", *(f"+{table}" for table in tables))
+        warehouse.dbt("build", *select, "--exclude-resource-type", "test", "unit_test")
+        return [warehouse.query(f"select * from intermediate.{table} order by all") for table in tables]
 
-    def before_the_20th() -> list[Row]:
-        return warehouse.query("""
+    def known_before_the_20th() -> list[tuple[Any, ...]]:
+        """Of replicas a and b: hours, those of them that count failures, failures, and hours that count prompts."""
+        rows = warehouse.query("""
             select
-                replica_key, count(*) as hours, count(unsuccessful_request_count) as failures_known,
-                sum(unsuccessful_request_count) as failures, count(prompt_tokens) as prompts_known
-            from intermediate.int_engine_usage__hourly where usage_hour_at < '2026-10-20 00:00+00'
+                replica_key, count(*), count(unsuccessful_request_count), sum(unsuccessful_request_count),
+                count(prompt_tokens)
+            from intermediate.int_engine_usage__hourly
+            where deployment = 'chat' and usage_hour_at < '2026-10-20 00:00+00'
             group by replica_key order by replica_key
         """)
+        return [tuple(row.values()) for row in rows]
 
-    made_at_once = run([*early, *late], 1)
-    assert before_the_20th() == told
-    run(early, 13, as_of=15)
-    assert before_the_20th() == without
-    # The scrape of midnight has its increase at 21:00; no hour after the day that the run is about is spoken of.
-    assert warehouse.query("select max(usage_hour_at) as last from intermediate.int_usage__hourly") == [
-        {"last": at("2026-10-15T21:00")}
-    ]
-    with Warehouse(warehouse.path).connect() as con:
-        note_published(con, "digest")
-    assert run([*early, *late], 13) == made_at_once
-    assert before_the_20th() == told
+    def who_speaks_for_rag() -> list[tuple[Any, ...]]:
+        rows = warehouse.query("""
+            select usage_hour_at, usage_basis from intermediate.int_usage__hourly
+            where deployment = 'rag' order by usage_hour_at
+        """)
+        return [tuple(row.values()) for row in rows]
+
+    def publish() -> None:
+        with Warehouse(warehouse.path).connect() as con:
+            note_published(con, "digest")
+
+    # Four scrapes a day. The first of all has no increase; that of midnight on the 20th has its own on the 19th.
+    without, with_late = [("a", 76, 3, 18, 76), ("b", 76, 0, None, 0)], [("a", 76, 76, 18, 76), ("b", 76, 0, None, 76)]
+    calls = [(at(f"2026-10-{day:02}T12:00"), "gateway_requests") for day in (5, 6, 20)]
+    # From midnight of the 5th to that of the 12th, and to that of the 18th: the middle.
+    counted = [(at("2026-10-08T12:00"), "engine_counters"), (at("2026-10-15T00:00"), "engine_counters")]
+
+    made_at_once = run([*early, *late, *page_of_the_12th], 1)
+    assert known_before_the_20th() == with_late
+    assert who_speaks_for_rag() == [*counted, calls[-1]]
+    # Not published in between. No hour after the day that the run is about is spoken of.
+    run(early, 12, as_of=15)
+    assert known_before_the_20th() == without
+    assert who_speaks_for_rag() == calls[:2]
+    publish()
+    run([*early, *page_of_the_12th], 12)
+    assert known_before_the_20th() == without
+    assert who_speaks_for_rag() == [*counted, calls[-1]]
+    publish()
+    assert run([*early, *late, *page_of_the_12th], 20) == made_at_once
 
 
 def test_recorded_scrapes_give_the_true_increase_over_a_restart(
