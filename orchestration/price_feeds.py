@@ -15,11 +15,13 @@ import duckdb
 
 from orchestration.expectations import OVERRIDE_RULES, PRICE_RULES
 from orchestration.seeds import declared_currency
+from orchestration.price_versions import stage_price_records, staged_changes
 from orchestration.settings import Settings
 from orchestration.warehouse import LoadResult, known_fetches, load_price_entry
 from scrapers import VERSION
 from scrapers.errors import DamagedLandingError, PermanentError, ScrapeError
 from scrapers.http import HttpClient
+from scrapers.kept_records import read_records, records_as_bytes
 from scrapers.landing import EntryKind, LandedEntry, Landing
 from scrapers.overrides import EMPTY_FILE, OVERRIDES, parse_file, turning_points
 from scrapers.prices.base import Parser, parse_snapshot, pull_dataset
@@ -181,6 +183,8 @@ def reparse_landed(
 ) -> Reparsed:
     """Parses the landed snapshots of source `name` again, oldest first, and loads those whose records differ.
 
+    Those whose bytes were pruned stay as they were read; one sentence of the problems says how many they are.
+
     Args:
         con: from `Warehouse.connect`.
         settings: from `load_settings`.
@@ -198,6 +202,11 @@ def reparse_landed(
         if entry.entry_id in known and (since is None or entry.fetched_at.date() >= since)
     ]
     done = Reparsed(problems=[str(error) for error in damaged])
+    if pruned := [entry for entry in entries if entry.pruned is not None]:
+        done.problems.append(
+            f"{name}: {len(pruned)} snapshots up to {pruned[-1].fetched_at:%Y-%m-%d}, whose bytes were pruned"
+        )
+        entries = [entry for entry in entries if entry.pruned is None]
     total = sum(entry.kind is EntryKind.SNAPSHOT for entry in entries)
     accepted: set[str | None] = set()
     for entry in entries:
@@ -223,6 +232,59 @@ def reparse_landed(
         if progress is not None:
             progress(done.snapshot_count, total)
     return done
+
+
+class NotPrunedError(Exception):
+    """The bytes of a snapshot stay; says why."""
+
+
+def prunable_answers(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[list[LandedEntry], int]:
+    """Returns the landed answers whose bytes could go, oldest first, and how many others hold bytes.
+
+    These are answers of price sources that are in force in the warehouse, but for the newest of each dataset. One that was
+    refused waits for a person; override files and exchange rates are small.
+    """
+    loaded = {row[0] for row in con.execute("select snapshot_id from raw.price_loads").fetchall()}
+    found: list[LandedEntry] = []
+    other_count = 0
+    for name in PRICE_SOURCES:
+        newest: dict[str, LandedEntry] = {}
+        for entry in Landing(settings.landing_dir).entries(name, damaged=[]):
+            if entry.kind is not EntryKind.SNAPSHOT or not entry.stored_bytes:
+                continue
+            if before := newest.get(entry.dataset):
+                found.append(before)
+            newest[entry.dataset] = entry
+        other_count += len(newest)
+    prunable = [entry for entry in found if entry.entry_id in loaded]
+    return sorted(prunable, key=lambda entry: entry.fetched_at), other_count + len(found) - len(prunable)
+
+
+def prune_answer(con: duckdb.DuckDBPyConnection, settings: Settings, entry: LandedEntry, *, at: datetime) -> int:
+    """Puts what was read of a landed answer in the place of its bytes, and returns how many bytes of disk that freed.
+
+    Only where today's parser reads of it exactly what is in force, so that a warehouse that is filled again says the same.
+
+    Args:
+        con: a connection to the warehouse, which may be read-only.
+        settings: from `load_settings`.
+        entry: of `prunable_answers`.
+        at: what the envelope says of when it was pruned.
+
+    Raises:
+        NotPrunedError: it cannot be read, or reads otherwise.
+    """
+    landing = Landing(settings.landing_dir)
+    parsed, unreadable = _parse(landing, entry)
+    if parsed is None:
+        raise NotPrunedError(f"{entry.entry_id} cannot be read: {unreadable}")
+    stage_price_records(con, parsed.records, settings.data_dir / "tmp", source_url=entry.source_url)
+    changes = staged_changes(con, entry.entry_id)
+    if changes is None or changes:
+        raise NotPrunedError(
+            f"{entry.entry_id} reads otherwise today; `inference-ledger reparse {entry.source}` takes it up"
+        )
+    return landing.prune(entry, records_as_bytes(parsed), at=at)
 
 
 def _load_entry(
@@ -253,6 +315,8 @@ def _parse(landing: Landing, entry: LandedEntry) -> tuple[ParsedSnapshot | None,
     if entry.kind is not EntryKind.SNAPSHOT:
         return None, None
     try:
+        if entry.pruned is not None:
+            return read_records(entry.pruned.records), None
         return parse_snapshot(PRICE_PARSERS[entry.source], landing.open_snapshot(entry)), None
     except ScrapeError as error:
         return None, str(error)
