@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 
 from orchestration.expectations import OVERRIDE_RULES, PRICE_RULES
-from orchestration.seeds import declared_currency
 from orchestration.price_versions import stage_price_records, staged_changes
+from orchestration.seeds import declared_currency
 from orchestration.settings import Settings
 from orchestration.warehouse import LoadResult, known_fetches, load_price_entry
 from scrapers import VERSION
@@ -238,37 +238,28 @@ class NotPrunedError(Exception):
     """The bytes of a snapshot stay; says why."""
 
 
-def prunable_answers(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[list[LandedEntry], int]:
-    """Returns the landed answers whose bytes could go, oldest first, and how many others hold bytes.
+def landed_answers(settings: Settings) -> list[tuple[LandedEntry, bool]]:
+    """The landed answers of price sources that hold their bytes, oldest first, and which are the newest of a dataset.
 
-    These are answers of price sources that are in force in the warehouse, but for the newest of each dataset. One that was
-    refused waits for a person; override files and exchange rates are small.
+    Override files and exchange rates are not among them: they are small.
     """
-    loaded = {row[0] for row in con.execute("select snapshot_id from raw.price_loads").fetchall()}
     found: list[LandedEntry] = []
-    other_count = 0
     for name in PRICE_SOURCES:
-        newest: dict[str, LandedEntry] = {}
-        for entry in Landing(settings.landing_dir).entries(name, damaged=[]):
-            if entry.kind is not EntryKind.SNAPSHOT or not entry.stored_bytes:
-                continue
-            if before := newest.get(entry.dataset):
-                found.append(before)
-            newest[entry.dataset] = entry
-        other_count += len(newest)
-    prunable = [entry for entry in found if entry.entry_id in loaded]
-    return sorted(prunable, key=lambda entry: entry.fetched_at), other_count + len(found) - len(prunable)
+        found += [entry for entry in Landing(settings.landing_dir).entries(name, damaged=[]) if entry.stored_bytes]
+    newest = {(entry.source, entry.dataset): entry.entry_id for entry in found}
+    found.sort(key=lambda entry: entry.fetched_at)
+    return [(entry, newest[entry.source, entry.dataset] == entry.entry_id) for entry in found]
 
 
 def prune_answer(con: duckdb.DuckDBPyConnection, settings: Settings, entry: LandedEntry, *, at: datetime) -> int:
     """Puts what was read of a landed answer in the place of its bytes, and returns how many bytes of disk that freed.
 
-    Only where today's parser reads of it exactly what is in force, so that a warehouse that is filled again says the same.
+    Only where today's parser reads of it exactly what is in force, so that a warehouse filled again says the same.
 
     Args:
         con: a connection to the warehouse, which may be read-only.
         settings: from `load_settings`.
-        entry: of `prunable_answers`.
+        entry: of `landed_answers`.
         at: what the envelope says of when it was pruned.
 
     Raises:

@@ -7,8 +7,8 @@
 An attempt that changed nothing (`unchanged`) or failed (`failed`) leaves an envelope without payloads, so that the
 whole fetch history can be rebuilt from these files alone. Serving logs never land here: they hold prompts.
 
-Where `ledger.yaml` limits how long bytes are kept, those of an old snapshot are pruned: its envelope says when, its hashes
-stay, and `records.json.gz` beside it holds what was read of it, so that the history of prices stays whole.
+Where `ledger.yaml` limits how long bytes are kept, those of an old snapshot are pruned: its envelope says when, its
+hashes stay, and `records.json.gz` beside it holds what was read of it, so that the history of prices stays whole.
 
 Everything is written below `<root>/.staging`, flushed to disk, and renamed into place in one step.
 """
@@ -317,8 +317,8 @@ class Landing:
     def prune(self, entry: LandedEntry, records: bytes, *, at: datetime) -> int:
         """Put what was read of a snapshot in the place of its bytes, and return how many bytes of disk that freed.
 
-        First the records are on disk, then the envelope says so, then the payloads go: killed in between, it is made good
-        by being called again.
+        First the records are on disk, then the envelope says so, then the payloads go: killed in between, it is made
+        good by being called again.
         """
         before = entry.stored_bytes
         if entry.pruned is None:
