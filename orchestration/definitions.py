@@ -227,7 +227,8 @@ def past_runs(settings: Settings) -> Iterator[list[PastRun]]:
     new ones; the log of each run is a file of its own.
     """
     apply_environment(settings)
-    with light_event_log(sqlite_event_log), dg.DagsterInstance.get() as instance:
+    # Without light_event_log, which would hold the files that go.
+    with dg.DagsterInstance.get() as instance:
         events = instance.event_log_storage
 
         def paths(run_id: str) -> tuple[Path, ...]:

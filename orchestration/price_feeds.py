@@ -238,6 +238,10 @@ class NotPrunedError(Exception):
     """The bytes of a snapshot stay; says why."""
 
 
+class ReadsOtherwiseError(NotPrunedError):
+    """Today's parser reads something else of it than what is in force, as it may of others of its source."""
+
+
 def landed_answers(settings: Settings) -> list[tuple[LandedEntry, bool]]:
     """The landed answers of price sources that hold their bytes, oldest first, and which are the newest of a dataset.
 
@@ -263,17 +267,19 @@ def prune_answer(con: duckdb.DuckDBPyConnection, settings: Settings, entry: Land
         at: what the envelope says of when it was pruned.
 
     Raises:
-        NotPrunedError: it cannot be read, or reads otherwise.
+        NotPrunedError: it cannot be read.
+        ReadsOtherwiseError: it reads otherwise.
     """
     landing = Landing(settings.landing_dir)
     parsed, unreadable = _parse(landing, entry)
     if parsed is None:
-        raise NotPrunedError(f"{entry.entry_id} cannot be read: {unreadable}")
+        raise NotPrunedError(f"{entry.entry_id} cannot be read, and stays: {unreadable}")
     stage_price_records(con, parsed.records, settings.data_dir / "tmp", source_url=entry.source_url)
     changes = staged_changes(con, entry.entry_id)
     if changes is None or changes:
-        raise NotPrunedError(
-            f"{entry.entry_id} reads otherwise today; `inference-ledger reparse {entry.source}` takes it up"
+        raise ReadsOtherwiseError(
+            f"{entry.entry_id} reads otherwise than when it was loaded; nothing of {entry.source} is pruned until "
+            f"`inference-ledger reparse {entry.source}` has taken it up"
         )
     return landing.prune(entry, records_as_bytes(parsed), at=at)
 

@@ -9,8 +9,8 @@ are theirs, and are only read.
 import contextlib
 import json
 import shutil
-import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -26,14 +26,15 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestration.command_options import ConfigOption, DataDirOption
-from orchestration.price_feeds import NotPrunedError, landed_answers, prune_answer
+from orchestration.price_feeds import ReadsOtherwiseError, landed_answers, prune_answer
 from orchestration.settings import RetentionSection, Settings, duckdb_config, load_settings
 from orchestration.warehouse import snapshots_in_force
-from scrapers.errors import ScrapeError
+from scrapers.errors import one_line
 from scrapers.landing import LandedEntry
 
 NAMED_PROBLEMS = 5
-_GOES_ON = (OSError, sqlite3.Error, duckdb.Error, ScrapeError, NotPrunedError)
+# A run may be asked for at any moment, and parsing a year of price lists anew takes hours: the next runs go on with it.
+SECONDS_OF_A_RUN = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +99,32 @@ def piles(settings: Settings, now: datetime, *, limited_only: bool = False) -> I
                 continue
             try:
                 things = stack.enter_context(finder(settings, now))
-            except _GOES_ON as error:
-                found.append(Pile(kind, limit, problem=str(error)))
+            except Exception as error:  # noqa: BLE001 - whatever it is: the other kinds are looked at
+                found.append(Pile(kind, limit, problem=one_line(error)))
             else:
                 found.append(_pile(kind, limit, things, now))
         yield found
 
 
-def remove(pile: Pile) -> Removed:
-    """Takes away what is older than the limit; what cannot go stays and is named, and stops nothing."""
+def remove(pile: Pile, *, until: float | None = None) -> Removed:
+    """Takes away what is older than the limit; what cannot go stays and is named, and stops nothing.
+
+    Args:
+        pile: of `piles`, whose block is open.
+        until: of `time.monotonic`, when to leave the rest to the next time; None: never.
+    """
     count, freed = 0, 0
     problems = [] if pile.problem is None else [pile.problem]
-    for thing in pile.going:
+    for place, thing in enumerate(pile.going):
+        if until is not None and time.monotonic() > until:
+            problems.append(f"{len(pile.going) - place} more wait for the next run, or `inference-ledger prune --yes`")
+            break
         try:
             freed += thing.remove() if thing.remove else 0
             count += 1
-        except _GOES_ON as error:
-            problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is: it stays, and the others go
+            problems.append(one_line(error))
+    problems = list(dict.fromkeys(problems))
     if len(problems) > NAMED_PROBLEMS:
         problems = [*problems[:NAMED_PROBLEMS], f"and {len(problems) - NAMED_PROBLEMS} more"]
     return Removed(pile.kind, count, freed, tuple(problems))
@@ -122,9 +132,10 @@ def remove(pile: Pile) -> Removed:
 
 def prune_after_run(settings: Settings, now: datetime) -> list[str]:
     """Removes what `retention` lets go, and says so in lines for the summary of a run; never fails."""
+    until = time.monotonic() + SECONDS_OF_A_RUN
     try:
         with piles(settings, now, limited_only=True) as found:
-            done = [remove(pile) for pile in found]
+            done = [remove(pile, until=until) for pile in found]
     except Exception as error:  # noqa: BLE001 - whatever it is: the day is published
         return [f"Nothing was pruned: {type(error).__name__}: {error}"]
     lines = [f"{words(one.kind)}: {problem}" for one in done for problem in one.problems]
@@ -215,13 +226,19 @@ def _price_answers(settings: Settings, now: datetime) -> Iterator[list[Thing]]:
     with duckdb.connect(str(settings.warehouse_path), read_only=True, config=duckdb_config()) as con:
         con.execute("set timezone = 'UTC'")
         in_force = snapshots_in_force(con)
+        corrected: dict[str, ReadsOtherwiseError] = {}
+
+        def gone(entry: LandedEntry) -> int:
+            if entry.source in corrected:  # by whatever made the first of them read otherwise; parsing takes its time
+                raise corrected[entry.source]
+            try:
+                return prune_answer(con, settings, entry, at=now)
+            except ReadsOtherwiseError as error:
+                corrected[entry.source] = error
+                raise
+
         yield [
-            thing(
-                entry,
-                partial(prune_answer, con, settings, entry, at=now)
-                if entry.entry_id in in_force and not is_newest
-                else None,
-            )
+            thing(entry, partial(gone, entry) if entry.entry_id in in_force and not is_newest else None)
             for entry, is_newest in answers
         ]
 
@@ -277,7 +294,7 @@ def _on_disk(paths: Sequence[Path], *, day: date | None = None, gone: Callable[[
                 path.unlink(missing_ok=True)
         return byte_count
 
-    last_change = max((stat.st_mtime for stat in stats), default=0)
+    last_change = max((stat.st_mtime for stat in files or stats), default=0)
     return Thing(day or datetime.fromtimestamp(last_change, UTC).date(), byte_count, len(files), remove_paths)
 
 
