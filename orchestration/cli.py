@@ -66,6 +66,8 @@ _WIDTH = None if sys.stdout.isatty() else 110
 out = Console(file=os.fdopen(os.dup(1), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
 err = Console(file=os.fdopen(os.dup(2), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
 
+# Whatever `retention` says: a service manager tries a run that fails again and again, and only a published one prunes.
+MOST_LOGS = 400
 INTERRUPTED = "Interrupted. What was published stays; the next run takes up what is missing."
 EARLIEST_YEAR = 2015  # before any GPU price of the kind existed
 
@@ -816,6 +818,8 @@ def _step_title(name: str) -> str:
 def _output_to(log: Path) -> Iterator[None]:
     """Sends what Dagster, dbt and other libraries print into `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    for old in sorted(log.parent.glob("*.log"))[: -(MOST_LOGS - 1)]:
+        old.unlink()
     streams = [(stream, os.dup(stream.fileno())) for stream in (sys.stdout, sys.stderr)]
     with log.open("a", encoding="utf-8") as target:
         try:
