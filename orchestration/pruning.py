@@ -33,7 +33,7 @@ from scrapers.errors import one_line
 from scrapers.landing import LandedEntry
 
 NAMED_PROBLEMS = 5
-# A region of AWS takes 1.3 s to read again and years of them may be due at first: a run does a part, the next ones go on.
+# A region of AWS takes 1.3 s to read again, and years may be due at first: a run does a part, the next ones go on.
 SECONDS_OF_A_RUN = 300
 
 

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from orchestration import price_feeds
+from orchestration import cli, price_feeds
 from orchestration.cli import app
 from orchestration.definitions import past_runs
 from orchestration.doctor import examine
@@ -349,3 +349,14 @@ def test_doctor_says_how_large_each_folder_is(settings: Settings) -> None:
     aged(settings.landing_dir / "oci" / "a", 1, "x" * 2_000_000)
     (found,) = [one for one in examine(settings, NOW) if one.subject == "data"]
     assert (found.state, found.text) == ("ok", "logs 3.0 MB, landing 2.0 MB")
+
+
+def test_runs_that_fail_again_and_again_keep_their_newest_logs(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "MOST_LOGS", 3)
+    for number in range(4):
+        aged(settings.logs_dir / f"{number}.log", 1)
+    with capfd.disabled(), cli._output_to(settings.logs_dir / "4.log"):
+        pass
+    assert sorted(path.name for path in settings.logs_dir.iterdir()) == ["2.log", "3.log", "4.log"]
