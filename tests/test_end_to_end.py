@@ -551,7 +551,7 @@ def test_the_first_run_pruned_old_answers(world: World) -> None:
         name: [entry.pruned is not None for entry in landing.entries(name) if entry.kind is EntryKind.SNAPSHOT]
         for name in ("aws", "azure", "oci")
     }
-    assert pruned == {"aws": [True, False], "azure": [True, False, False], "oci": [False]}, "a list of each region stays"
+    assert pruned == {"aws": [True, False], "azure": [True, False, False], "oci": [False]}, "a list a region stays"
     assert "Pruned by retention of ledger.yaml: 2 price answers (" in world.first_output
 
 
