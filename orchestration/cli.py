@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +32,7 @@ from orchestration.claims_command import claims
 from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.doctor import doctor
 from orchestration.init_command import init
+from orchestration.pruning import limits, prune, prune_after_run
 from orchestration.seeds import seed_rows
 from orchestration.settings import PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
 from orchestration.sizing_command import size
@@ -58,13 +59,15 @@ app.command()(size)
 app.command()(claims)
 app.command()(doctor)
 app.command()(init)
+app.command()(prune)
 app.command()(export_workbook)
 # Bound to the streams the program started with: while the day runs, both descriptors lead to a log file instead.
 _WIDTH = None if sys.stdout.isatty() else 110
 out = Console(file=os.fdopen(os.dup(1), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
 err = Console(file=os.fdopen(os.dup(2), "w", encoding="utf-8"), highlight=False, width=_WIDTH)
 
-KEPT_LOGS = 30
+# Whatever `retention` says: a service manager tries a run that fails again and again, and only a published one prunes.
+MOST_LOGS = 400
 INTERRUPTED = "Interrupted. What was published stays; the next run takes up what is missing."
 EARLIEST_YEAR = 2015  # before any GPU price of the kind existed
 
@@ -124,8 +127,9 @@ def run(
     before = _published_run(settings)
     progress = _Progress()
     outcome: RunOutcome | None = None
-    log = settings.data_dir / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
-    with _only_run(settings):
+    pruned: list[str] = []
+    log = settings.logs_dir / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+    with only_run(settings):
         with Warehouse(settings.warehouse_path).connect():
             pass  # a warehouse that cannot be opened is told once, before anything starts
         try:
@@ -135,6 +139,8 @@ def run(
                 outcome = run_daily_job(
                     settings, as_of=as_of, accept_smaller=tuple(accept_smaller or ()), listener=progress.show
                 )
+                if outcome.is_published:  # what tells of a day that failed stays
+                    pruned = prune_after_run(settings, datetime.now(UTC))
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C, in the words of Python or of Dagster
                 _fail(INTERRUPTED)
@@ -157,7 +163,7 @@ def run(
         err.print(f"  everything that was printed: {_short(log)}", markup=False, soft_wrap=True)
         _print_alerts(settings, delivery)
         raise typer.Exit(1)
-    print_summary(settings, delivery)
+    print_summary(settings, delivery, pruned)
     if outcome is None or not outcome.success:
         err.print("[yellow]Published, but a step after it failed; see above.[/]")
 
@@ -257,7 +263,7 @@ def reparse(
     except ValueError:
         _fail(f"--since {since!r} is not a date; write YYYY-MM-DD", code=2)
     changed = 0
-    with _only_run(settings), Warehouse(settings.warehouse_path).connect() as con, out.status("") as status:
+    with only_run(settings), Warehouse(settings.warehouse_path).connect() as con, out.status("") as status:
         for name in PRICE_PARSERS if source is None else [source]:
 
             def tell(done: int, total: int, name: str = name) -> None:
@@ -294,6 +300,7 @@ def check_config(config: ConfigOption = None, data_dir: DataDirOption = None) ->
     out.print(f"  deployments    {len(deployments)} in {len(ledger.fleet)} entries")
     out.print(f"  commitments    {len(ledger.commitments)}")
     out.print(f"  usage sources  {', '.join(source.name for source in ledger.usage) or 'none'}")
+    out.print(f"  kept           {limits(ledger.retention)}", soft_wrap=True)
     for name, why in settings.skipped_price_sources().items():
         out.print(f"  note: price source {name} is {why}", soft_wrap=True)
     for channel in ledger.alerts.channels:
@@ -359,7 +366,7 @@ def report(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     from orchestration.publication import ReportError, write_report
 
     try:
-        with _only_run(settings):
+        with only_run(settings):
             path = write_report(settings)
     except FileNotFoundError as error:
         _fail(str(error))
@@ -568,8 +575,11 @@ def _print_alerts(settings: Settings, delivery: "Delivery | None") -> None:
             out.print(line)
 
 
-def print_summary(settings: Settings, delivery: "Delivery | None" = None) -> None:
-    """What the last published run says: cost per token by GPU type, purchase mix, findings, stale sources, alerts."""
+def print_summary(settings: Settings, delivery: "Delivery | None" = None, pruned: Sequence[str] = ()) -> None:
+    """What the last published run says: cost per token by GPU type, purchase mix, findings, stale sources, alerts.
+
+    `pruned`: lines of what retention took away after it.
+    """
     from orchestration.publication import open_published
 
     with open_published(settings) as con:
@@ -682,6 +692,8 @@ def print_summary(settings: Settings, delivery: "Delivery | None" = None) -> Non
     _print_alerts(settings, delivery)
     for name, why in settings.skipped_price_sources().items():
         out.print(Text("Price source ").append(name, "yellow").append(f" {why}"), soft_wrap=True)
+    for said in pruned:
+        out.print(said, markup=False, soft_wrap=True)
     out.print(
         f"\nPublished to {_short(settings.published_dir)}: inference_ledger.duckdb, parquet/, manifest.json\n"
         f"Open in a browser: {_short(settings.report_file)}\n"
@@ -804,9 +816,9 @@ def _step_title(name: str) -> str:
 
 @contextlib.contextmanager
 def _output_to(log: Path) -> Iterator[None]:
-    """Sends what Dagster, dbt and other libraries print into `log`; the last few logs are kept."""
+    """Sends what Dagster, dbt and other libraries print into `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    for old in sorted(log.parent.glob("*.log"))[:-KEPT_LOGS]:
+    for old in sorted(log.parent.glob("*.log"))[: -(MOST_LOGS - 1)]:
         old.unlink()
     streams = [(stream, os.dup(stream.fileno())) for stream in (sys.stdout, sys.stderr)]
     with log.open("a", encoding="utf-8") as target:
@@ -899,7 +911,7 @@ def _print_rows(columns: list[str], rows: list[list[str]]) -> None:
 
 
 @contextlib.contextmanager
-def _only_run(settings: Settings) -> Iterator[None]:
+def only_run(settings: Settings) -> Iterator[None]:
     """Holds `run.lock`: a second run on the same data would wait for each table, and mix its days with ours."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with (settings.data_dir / "run.lock").open("w") as lock:

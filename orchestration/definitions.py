@@ -1,5 +1,6 @@
 """The code location Dagster loads, and the daily job run in this process."""
 
+import contextlib
 import logging
 import re
 import shutil
@@ -7,13 +8,16 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 
 from orchestration.alerts.findings import RunFailures
@@ -203,6 +207,45 @@ def remove_old_dbt_runs() -> None:
     for path in runs[:-KEPT_DBT_RUNS]:
         if time.time() - path.stat().st_mtime > timedelta(hours=1).total_seconds():
             shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run of the daily job in Dagster's history. `delete` takes it out of it; the files of its own are `paths`."""
+
+    run_id: str
+    started_on: date
+    paths: tuple[Path, ...]
+    delete: Callable[[], None]
+
+
+@contextlib.contextmanager
+def past_runs(settings: Settings) -> Iterator[list[PastRun]]:
+    """The runs of the daily job but for the newest, oldest first; they can be deleted while the block is open.
+
+    Runs of other jobs are not among them: others may use the same Dagster. SQLite keeps the space of deleted rows for
+    new ones; the log of each run is a file of its own.
+    """
+    apply_environment(settings)
+    # Without light_event_log, which would hold the files that go.
+    with dg.DagsterInstance.get() as instance:
+        events = instance.event_log_storage
+
+        def paths(run_id: str) -> tuple[Path, ...]:
+            own = [Path(instance.storage_directory()) / run_id]
+            if isinstance(events, sqlite_event_log.SqliteEventLogStorage):
+                own += [Path(events.path_for_shard(run_id) + ending) for ending in ("", "-wal", "-shm")]
+            return tuple(path for path in own if path.exists())
+
+        def delete(run_id: str) -> None:
+            instance.delete_run(run_id)
+            if isinstance(events, SqlEventLogStorage):  # Dagster leaves these: a row per check and run
+                with events.index_connection() as con:
+                    con.execute(AssetCheckExecutionsTable.delete().where(AssetCheckExecutionsTable.c.run_id == run_id))
+
+        records = instance.get_run_records(dg.RunsFilter(job_name=daily_job.name), ascending=True)
+        found = [(record.dagster_run.run_id, record.create_timestamp.date()) for record in records[:-1]]
+        yield [PastRun(run_id, day, paths(run_id), partial(delete, run_id)) for run_id, day in found]
 
 
 def _reason(event: dg.DagsterEvent) -> str:

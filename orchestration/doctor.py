@@ -3,23 +3,29 @@
 Everything is looked at in what is on disk, so that it answers while a run is at work, and when none will start.
 """
 
+import contextlib
 import fcntl
 import json
+import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import typer
 from rich.text import Text
 
 from orchestration.command_options import ConfigOption, DataDirOption
+from orchestration.pruning import size
 from orchestration.settings import Settings, load_settings
 
 # A run copies the warehouse's marts beside the files in force before it replaces them.
 SPACE_PER_WAREHOUSE = 2
 LEAST_FREE_BYTES = 1_000_000_000
+LEAST_SHOWN_BYTES = 1_000_000
 STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
@@ -34,8 +40,9 @@ class Finding:
 
 
 def examine(settings: Settings, now: datetime) -> Iterator[Finding]:
-    """Yields a finding per thing looked at: disk, lock, published files, age, sources, alerts, keys."""
+    """Yields a finding per thing looked at: disk, sizes, lock, published files, age, sources, alerts, keys."""
     yield _space(settings)
+    yield _sizes(settings)
     yield _lock(settings)
     manifest = _manifest(settings)
     if isinstance(manifest, Finding):
@@ -85,6 +92,17 @@ def _space(settings: Settings) -> Finding:
     if free < needed:
         return Finding("disk", "error", text, f"make room: a run wants {_gb(needed)} free in {folder}")
     return Finding("disk", "ok", text)
+
+
+def _sizes(settings: Settings) -> Finding:
+    """What grows: each folder and file of the data folder, the largest first. A look at each file, and no more."""
+    sizes: Counter[str] = Counter()
+    for folder, _, names in os.walk(settings.data_dir):
+        for path in (Path(folder, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):  # a run at work may have taken it away
+                sizes[path.relative_to(settings.data_dir).parts[0]] += path.lstat().st_size
+    shown = [f"{name} {size(count)}" for name, count in sizes.most_common() if count >= LEAST_SHOWN_BYTES]
+    return Finding("data", "ok", ", ".join(shown) or f"less than {size(LEAST_SHOWN_BYTES)} each")
 
 
 def _lock(settings: Settings) -> Finding:

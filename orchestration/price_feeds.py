@@ -14,12 +14,14 @@ from pathlib import Path
 import duckdb
 
 from orchestration.expectations import OVERRIDE_RULES, PRICE_RULES
+from orchestration.price_versions import stage_price_records, staged_changes
 from orchestration.seeds import declared_currency
 from orchestration.settings import Settings
 from orchestration.warehouse import LoadResult, known_fetches, load_price_entry
 from scrapers import VERSION
 from scrapers.errors import DamagedLandingError, PermanentError, ScrapeError
 from scrapers.http import HttpClient
+from scrapers.kept_records import read_records, records_as_bytes
 from scrapers.landing import EntryKind, LandedEntry, Landing
 from scrapers.overrides import EMPTY_FILE, OVERRIDES, parse_file, turning_points
 from scrapers.prices.base import Parser, parse_snapshot, pull_dataset
@@ -181,6 +183,8 @@ def reparse_landed(
 ) -> Reparsed:
     """Parses the landed snapshots of source `name` again, oldest first, and loads those whose records differ.
 
+    Those whose bytes were pruned stay as they were read; one sentence of the problems says how many they are.
+
     Args:
         con: from `Warehouse.connect`.
         settings: from `load_settings`.
@@ -198,6 +202,11 @@ def reparse_landed(
         if entry.entry_id in known and (since is None or entry.fetched_at.date() >= since)
     ]
     done = Reparsed(problems=[str(error) for error in damaged])
+    if pruned := [entry for entry in entries if entry.pruned is not None]:
+        done.problems.append(
+            f"{name}: {len(pruned)} snapshots up to {pruned[-1].fetched_at:%Y-%m-%d}, whose bytes were pruned"
+        )
+        entries = [entry for entry in entries if entry.pruned is None]
     total = sum(entry.kind is EntryKind.SNAPSHOT for entry in entries)
     accepted: set[str | None] = set()
     for entry in entries:
@@ -223,6 +232,56 @@ def reparse_landed(
         if progress is not None:
             progress(done.snapshot_count, total)
     return done
+
+
+class NotPrunedError(Exception):
+    """The bytes of a snapshot stay; says why."""
+
+
+class ReadsOtherwiseError(NotPrunedError):
+    """Today's parser reads something else of it than what is in force, as it may of others of its source."""
+
+
+def landed_answers(settings: Settings) -> list[tuple[LandedEntry, bool]]:
+    """The landed answers of price sources that hold their bytes, oldest first, and which are the newest of a dataset.
+
+    Override files and exchange rates are not among them: they are small.
+    """
+    found: list[LandedEntry] = []
+    for name in PRICE_SOURCES:
+        found += [entry for entry in Landing(settings.landing_dir).entries(name, damaged=[]) if entry.stored_bytes]
+    newest = {(entry.source, entry.dataset): entry.entry_id for entry in found}
+    found.sort(key=lambda entry: entry.fetched_at)
+    return [(entry, newest[entry.source, entry.dataset] == entry.entry_id) for entry in found]
+
+
+def prune_answer(con: duckdb.DuckDBPyConnection, settings: Settings, entry: LandedEntry, *, at: datetime) -> int:
+    """Puts what was read of a landed answer in the place of its bytes, and returns how many bytes of disk that freed.
+
+    Only where today's parser reads of it exactly what is in force, so that a warehouse filled again says the same.
+
+    Args:
+        con: a connection to the warehouse, which may be read-only.
+        settings: from `load_settings`.
+        entry: of `landed_answers`.
+        at: what the envelope says of when it was pruned.
+
+    Raises:
+        NotPrunedError: it cannot be read.
+        ReadsOtherwiseError: it reads otherwise.
+    """
+    landing = Landing(settings.landing_dir)
+    parsed, unreadable = _parse(landing, entry)
+    if parsed is None:
+        raise NotPrunedError(f"{entry.entry_id} cannot be read, and stays: {unreadable}")
+    stage_price_records(con, parsed.records, settings.data_dir / "tmp", source_url=entry.source_url)
+    changes = staged_changes(con, entry.entry_id)
+    if changes is None or changes:
+        raise ReadsOtherwiseError(
+            f"{entry.entry_id} reads otherwise than when it was loaded; nothing of {entry.source} is pruned until "
+            f"`inference-ledger reparse {entry.source}` has taken it up"
+        )
+    return landing.prune(entry, records_as_bytes(parsed), at=at)
 
 
 def _load_entry(
@@ -253,6 +312,8 @@ def _parse(landing: Landing, entry: LandedEntry) -> tuple[ParsedSnapshot | None,
     if entry.kind is not EntryKind.SNAPSHOT:
         return None, None
     try:
+        if entry.pruned is not None:
+            return read_records(entry.pruned.records), None
         return parse_snapshot(PRICE_PARSERS[entry.source], landing.open_snapshot(entry)), None
     except ScrapeError as error:
         return None, str(error)

@@ -816,6 +816,22 @@ class CapacitySection(_Section):
     spot_recovery_hours: Annotated[Decimal, Field(ge=0, le=100)] = Decimal("0.5")
 
 
+Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class RetentionSection(_Section):
+    """`retention`: how many days of what is kept (docs/operations.md); null keeps all of it.
+
+    Without a word of the user nothing goes that could not be had again; logs and Dagster's history tell of runs alone.
+    """
+
+    price_answers_days: Days | None = None
+    quarantine_days: Days | None = None
+    run_logs_days: Days | None = 30
+    dagster_days: Days | None = 90
+    leftovers_days: Days | None = 2
+
+
 def _precision(value: object) -> object:
     if isinstance(value, str):
         try:
@@ -888,6 +904,7 @@ class Ledger(_Section):
     sizing: SizingSection = SizingSection()
     alerts: AlertsSection = AlertsSection()
     capacity: CapacitySection = CapacitySection()
+    retention: RetentionSection = RetentionSection()
 
     SAME_WITHIN_DEPLOYMENT: ClassVar = (
         "model",
@@ -1071,6 +1088,11 @@ class Settings:
     def report_file(self) -> Path:
         """The page that people open; whole in itself."""
         return self.published_dir / "report" / "index.html"
+
+    @property
+    def logs_dir(self) -> Path:
+        """What the libraries of each run printed, a file a run."""
+        return self.data_dir / "logs"
 
     @property
     def alerts_dir(self) -> Path:
@@ -1358,6 +1380,7 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
                 "sizing": SizingSection,
                 "workloads": SizedWorkload,
                 "alerts": AlertsSection,
+                "retention": RetentionSection,
                 "channels": ChannelSection,
                 "expected_changes": ExpectedChangeSection,
             }.get(step)

@@ -262,6 +262,11 @@ def known_fetches(con: duckdb.DuckDBPyConnection, source: str) -> set[str]:
     }
 
 
+def snapshots_in_force(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """Ids of the price snapshots whose records are in the raw room."""
+    return {row[0] for row in con.execute("select snapshot_id from raw.price_loads").fetchall()}
+
+
 def load_price_entry(
     con: duckdb.DuckDBPyConnection,
     entry: LandedEntry,

@@ -7,6 +7,9 @@
 An attempt that changed nothing (`unchanged`) or failed (`failed`) leaves an envelope without payloads, so that the
 whole fetch history can be rebuilt from these files alone. Serving logs never land here: they hold prompts.
 
+Where `ledger.yaml` limits how long bytes are kept, those of an old snapshot are pruned: its envelope says when, its
+hashes stay, and `records.json.gz` beside it holds what was read of it, so that the history of prices stays whole.
+
 Everything is written below `<root>/.staging`, flushed to disk, and renamed into place in one step.
 """
 
@@ -34,6 +37,7 @@ from scrapers.snapshot import BackgroundSha256, Origin, Payload, Snapshot, conte
 
 _STAGING = ".staging"
 _ENVELOPE = "envelope.json"
+_RECORDS = "records.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
 _ENTRY = re.compile(r"\d{8}T\d{6}Z__[0-9a-f]{12}", re.ASCII)
 _COPY_BYTES = 1 << 20
@@ -45,6 +49,14 @@ class EntryKind(StrEnum):
     SNAPSHOT = "snapshot"
     UNCHANGED = "unchanged"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """When the bytes of a snapshot were pruned, and what was read of it before."""
+
+    at: datetime
+    records: Payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,12 @@ class LandedEntry:
     message: str | None  # when failed
     payloads: tuple[Payload, ...]
     path: Path
+    pruned: Pruned | None = None
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size on disk of the payloads that are there, packed."""
+        return sum(payload.path.stat().st_size for payload in self.payloads if payload.path.exists())
 
     @property
     def source_url(self) -> str | None:
@@ -254,9 +272,15 @@ class Landing:
         return self._newest(source, dataset, {EntryKind.SNAPSHOT, EntryKind.UNCHANGED})
 
     def open_snapshot(self, entry: LandedEntry) -> Snapshot:
-        """Return a landed snapshot for parsing. Its payloads are verified while they are read."""
+        """Return a landed snapshot for parsing. Its payloads are verified while they are read.
+
+        Raises:
+            PermanentError: its bytes were pruned.
+        """
         if entry.kind is not EntryKind.SNAPSHOT:
             raise ValueError(f"{entry.entry_id} is {entry.kind}: it holds no bytes")
+        if entry.pruned is not None:
+            raise PermanentError(f"{entry.entry_id}: its bytes were pruned on {entry.pruned.at:%Y-%m-%d}")
         return Snapshot(
             source=entry.source,
             dataset=entry.dataset,
@@ -289,6 +313,34 @@ class Landing:
                 # The bare name: where a file lay on somebody's disk says nothing about the price.
                 stage.keep(name, stored, url=f"file:{name}")
             return stage.commit()
+
+    def prune(self, entry: LandedEntry, records: bytes, *, at: datetime) -> int:
+        """Put what was read of a snapshot in the place of its bytes, and return how many bytes of disk that freed.
+
+        First the records are on disk, then the envelope says so, then the payloads go: killed in between, it is made
+        good by being called again.
+        """
+        before = entry.stored_bytes
+        if entry.pruned is None:
+            self._keep_records(entry, records, at=at.astimezone(UTC).replace(microsecond=0))
+            before -= (entry.path / f"{_RECORDS}.gz").stat().st_size
+        for payload in entry.payloads:
+            payload.path.unlink(missing_ok=True)
+        _sync(entry.path)
+        return max(before, 0)  # of an answer of a few lines, what was read may be as long
+
+    def _keep_records(self, entry: LandedEntry, records: bytes, *, at: datetime) -> None:
+        packed = gzip.compress(records, mtime=0)
+        _write_durably(entry.path / f"{_RECORDS}.gz", packed)
+        envelope: dict[str, Any] = json.loads((entry.path / _ENVELOPE).read_text(encoding="utf-8"))
+        envelope["pruned"] = {
+            "at": at.isoformat(),
+            "file": f"{_RECORDS}.gz",
+            "sha256": hashlib.sha256(records).hexdigest(),
+            "byte_count": len(records),
+        }
+        text = json.dumps(envelope, indent=1, ensure_ascii=False)
+        _write_durably(entry.path / _ENVELOPE, text.encode())
 
     def remove_leftovers(self) -> int:
         """Remove what killed runs left half-written, and return how many. Call before the first pull of a run."""
@@ -342,6 +394,7 @@ def _read_entry(path: Path) -> LandedEntry:
             message=envelope.get("message"),
             payloads=payloads,
             path=path,
+            pruned=_read_pruned(path, envelope.get("pruned")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         place = "/".join(path.parts[-4:])
@@ -357,6 +410,22 @@ def _read_entry(path: Path) -> LandedEntry:
     return entry
 
 
+def _read_pruned(path: Path, stated: dict[str, Any] | None) -> Pruned | None:
+    if stated is None:
+        return None
+    records = Payload(
+        name=_RECORDS,
+        url="",
+        params={},
+        status=None,
+        headers={},
+        sha256=stated["sha256"],
+        byte_count=stated["byte_count"],
+        path=path / stated["file"],
+    )
+    return Pruned(datetime.fromisoformat(stated["at"]), records)
+
+
 def _file_chunks(file: Path) -> Iterator[bytes]:
     with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
         while chunk := stream.read(_COPY_BYTES):
@@ -365,6 +434,15 @@ def _file_chunks(file: Path) -> Iterator[bytes]:
 
 def _digest(facts: Mapping[str, str | None]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    """Replace a file in one step, on disk before it is in its place."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(content)
+    _sync(new)
+    new.replace(path)
+    _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

@@ -55,6 +55,7 @@ def states(settings: Settings, now: datetime = NOW) -> dict[str, str]:
 
 WELL = {
     "disk": "ok",
+    "data": "ok",
     "run": "ok",
     "published files": "ok",
     "last day": "ok",

@@ -389,3 +389,12 @@ def test_a_limit_that_is_none_is_told_before_the_run(
     with pytest.raises(ConfigError, match=message) as raised:
         load_settings(path)
     assert str(raised.value).startswith("environment: 1 problem")
+
+
+def test_retention_is_in_whole_days_and_its_kinds_are_known(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_ledger(write(tmp_path, GOOD + "retention: {run_logs_days: 0, price_answer_days: 3}\n"))
+    assert [problem.partition(", ")[2].partition(" (got")[0] for problem in caught.value.problems] == [
+        "retention.run_logs_days: input should be greater than or equal to 1",
+        "retention.price_answer_days: unknown field (did you mean 'price_answers_days'?)",
+    ]

@@ -644,7 +644,7 @@ function showTenants() {
   const count = data.counts[0]?.tenants ?? 0;
   const namedCount = new Set(data.tenants.map((row) => row.tenant)).size;
   qualify("tenants-quality", [
-    unattributed > 0 && [over(unattributed, total) > 0.05, exact(over(unattributed, total), percent(over(unattributed, total))), " of the cost is unattributed: no call tells whose tokens these were."],
+    unattributed > 0 && [over(unattributed, total) > 0.05, exact(over(unattributed, total), percent(over(unattributed, total))), " of the cost is unattributed: no call tells whose tokens these were, and no tenant in ledger.yaml owns the deployment."],
     count > namedCount && [false, `The ${namedCount - 1} tenants that cost most are named, the other ${number(count - namedCount + 1)} are one row; all are in fct_tenant_costs_daily.`],
   ]);
   if (!chosen.length) {
@@ -715,7 +715,7 @@ function showQuality() {
       ["Second says", (row) => known(row.right_value, number, reason(row.null_reason)), "n"],
       ["Not explained", (row) => known(row.unexplained_difference, number, reason(row.null_reason)), "n"],
       ["Share", (row) => known(gap(row), percent, reason(row.null_reason)), "n"],
-      ["Tolerance", (row) => (row.is_within_tolerance === null ? "not judged" : row.is_within_tolerance ? tag("ok", "within") : tag("beyond"))],
+      ["Tolerance", (row) => (row.is_within_tolerance === null ? "not judged" : row.is_within_tolerance ? tag("ok", gap(row) > 0.05 ? "no limit: calls may bypass the second" : "within") : tag("beyond"))],
       ["Days beyond, of 28", (row) => exact(row.days_beyond_tolerance, number(row.days_beyond_tolerance)), "n"],
     ], data.reconciliation)),
   ] : empty(`No two usage sources speak of the same deployment on ${day(last)}, so nothing can be held against each other.`));
