@@ -501,20 +501,15 @@ def test_late_pages_change_hours_of_weeks_ago(target_dir: Path, tmp_path: Path) 
     late = [*pages("a", [21], **tokens, failed=1), *pages("b", [21], **tokens)]
     page_of_the_12th = pages("c", [12], 24, **tokens)
 
-    def run(
-        samples: list[Row], window_start: int, as_of: int = 22, *, command: str = "run"
-    ) -> list[list[dict[str, Any]]]:
+    tables = ("int_engine_usage__hourly", "int_usage__hourly", "int_tenant_usage__hourly", "int_reconciliation__daily")
+    select = ("--select", *(f"+{table}" for table in tables))
+    warehouse.dbt("seed", *select)
+
+    def run(samples: list[Row], window_start: int, as_of: int = 22) -> list[list[dict[str, Any]]]:
         warehouse.replace("raw.metric_samples", samples)
         facts = run_facts(replace(world, as_of_date=date(2026, 10, as_of)), date(2026, 10, window_start))
         warehouse.replace("raw.ledger_run", facts)
-        tables = (
-            "int_engine_usage__hourly",
-            "int_usage__hourly",
-            "int_tenant_usage__hourly",
-            "int_reconciliation__daily",
-        )
-        select = ("--select", *(f"+{table}" for table in tables))
-        warehouse.dbt(command, *select, "--exclude-resource-type", "test", "unit_test")
+        warehouse.dbt("run", *select)
         return [warehouse.query(f"select * from intermediate.{table} order by all") for table in tables]
 
     def known_before_the_20th() -> list[tuple[Any, ...]]:
@@ -546,7 +541,7 @@ def test_late_pages_change_hours_of_weeks_ago(target_dir: Path, tmp_path: Path) 
     # From midnight of the 5th to that of the 12th, and to that of the 18th: the middle.
     counted = [(at("2026-10-08T12:00"), "engine_counters"), (at("2026-10-15T00:00"), "engine_counters")]
 
-    made_at_once = run([*early, *late, *page_of_the_12th], 1, command="build")
+    made_at_once = run([*early, *late, *page_of_the_12th], 1)
     assert known_before_the_20th() == with_late
     assert who_speaks_for_rag() == [*counted, calls[-1]]
     # Not published in between. No hour after the day that the run is about is spoken of.
