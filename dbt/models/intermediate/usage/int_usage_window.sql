@@ -56,11 +56,12 @@ earliest as (
 
     select
         least(
-            -- An increase stands up to half of what a scrape looks back before the window of usage, and covers
-            -- as much again.
+            -- An increase stands up to half of what a scrape looks back before the window of usage, and
+            -- covers as much again.
             {{ plus_hours("run.window_start_at", -(scrape_look_back_hours() + 24)) }},
             {%- for bound in bounds %}
-                coalesce(first_changes.{{ bound }}, run.window_start_at){% if not loop.last %},{% endif %}
+                coalesce(first_changes.{{ bound }}, run.window_start_at)
+                {%- if not loop.last %},{% endif %}
             {%- endfor %}
         ) as starts_at,
         builds.build_count
