@@ -84,6 +84,7 @@ A double holds whole units below 2^49 to a quarter of one, so they round to what
         few_units(amount, scale), few_units(weight, weight_scale), few_units(total, weight_scale)
     ) -%}
     case
+        when {{ amount }} is null then null
         when
             abs(cast({{ amount }} as double)) < 5e{{ 14 - scale }}
             and {{ weight }} between 0 and {{ total }}
