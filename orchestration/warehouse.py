@@ -1220,6 +1220,8 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
                     select min(usage_date) as usage_date from raw.metric_samples
                     union all
                     select min(usage_date) as usage_date from raw.requests
+                    union all
+                    select min(usage_date) as usage_date from raw.engine_log_windows
                 )
                 having count(usage_date) > 0
                 """

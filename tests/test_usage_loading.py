@@ -594,6 +594,13 @@ def test_other_routes_rebuild_all_usage_and_the_same_ones_do_not(tmp_path: Path)
         write_ledger(con, settings)
         assert con.execute("select * from raw.pending_usage_days").fetchall() == []  # no usage yet
     load(settings)
+    with Warehouse(settings.warehouse_path).connect() as con:  # an engine's log is usage, too
+        con.execute("""
+            insert into raw.engine_log_windows by name
+            select 'log' as source_name, 'f' as file_id, 1 as line_number, 'r' as replica_key, usage_date,
+                usage_date as logged_at
+            from (select date '2026-10-01' as usage_date)
+        """)
     ledger_path = tmp_path / "ledger.yaml"
     text = ledger_path.read_text(encoding="utf-8")
     rerouted = text.replace("deployment: d}\n", "deployments: {qwen3-32b: d}}\n")
@@ -602,9 +609,9 @@ def test_other_routes_rebuild_all_usage_and_the_same_ones_do_not(tmp_path: Path)
     for content, window_start in (
         (text, date(2026, 11, 21)),
         (text.replace("replicas: 1", "replicas: 2"), date(2026, 11, 21)),  # the same routes
-        (rerouted, date(2026, 10, 2)),
+        (rerouted, date(2026, 9, 30)),
         (rerouted, date(2026, 11, 21)),
-        (text, date(2026, 10, 2)),
+        (text, date(2026, 9, 30)),
     ):
         ledger_path.write_text(content, encoding="utf-8")
         with Warehouse(settings.warehouse_path).connect() as con:
