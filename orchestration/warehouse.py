@@ -1362,7 +1362,7 @@ def note_published(con: duckdb.DuckDBPyConnection, digest: str) -> None:
     with _transaction(con):
         con.execute("delete from raw.pending_usage_days")
         con.execute("delete from raw.pending_price_changes")
-        # Hours and costs are made anew from where a build since says something else (int_usage_window, int_costs_window).
+        # What is made anew begins where a build since says something else (int_usage_window, int_costs_window).
         for table in ("int_usage_classes", "int_cost_inputs"):
             if _scalar(con, f"select count(*) from duckdb_tables() where table_name = '{table}'"):
                 con.execute(
