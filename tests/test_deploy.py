@@ -50,3 +50,5 @@ def test_compose_starts_what_is_there() -> None:
     assert set(services) == {"daemon", "webserver", "postgres"}
     for name in ("daemon", "webserver"):
         assert shutil.which(services[name]["command"][0], path=str(Path(sys.executable).parent)), name
+        # SQLAlchemy 2.1 takes the bare scheme for psycopg 3, in whose words dagster-postgres 0.29 does not speak.
+        assert services[name]["environment"]["DAGSTER_POSTGRES_URL"].startswith("postgresql+psycopg2://")
