@@ -12,7 +12,7 @@ from uuid import UUID
 import duckdb
 import pytest
 from cost_warehouse import PROJECT_ROOT
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from orchestration.dbt_runs import run_dbt
@@ -204,7 +204,14 @@ def expected_usage(rows: list[Row]) -> dict[tuple[str, datetime], tuple[Any, ...
     return usage | {place: ("engine_counters", 1000, None, 1, 5) for place in COUNTED_HOURS}
 
 
+# A copy that another deployment's route would have counted: of that deployment it says nothing, not zero.
+_CALL = {"source": "gw", "deployment": "chat", "request": 1, "call": None, "sub": None, "second": 0,
+         "kind": "engine_reported", "prompt": 5, "cached": None, "output": 1}  # fmt: skip
+ROUTED_APART = [_CALL, _CALL | {"source": "gw-table", "deployment": "rag"}]
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(ROUTED_APART)
 @given(rows_of_logs)
 def test_every_call_is_counted_once_by_the_first_role_that_covers_the_hour(
     con: duckdb.DuckDBPyConnection, rows: list[Row]

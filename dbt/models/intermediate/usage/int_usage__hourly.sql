@@ -147,6 +147,8 @@ ranked_keys as (
             usage_hour_at,
             call_count
         from request_hours
+        -- Where all were copies of calls that count elsewhere nothing is known, which is not zero.
+        where call_count > 0
 
         union all
 
