@@ -53,59 +53,92 @@ engine_requests as (
 
 ),
 
--- An engine's request answers one row of a role: of several with its id (a retry under one id), the one that
--- states tokens, else the first.
+-- Columns by name: rows that wait to be ranked are kept, and calls are wide.
 told as (
 
     select
-        *,
+        calls.deployment,
+        calls.usage_date,
+        calls.role,
+        calls.match_id,
+        calls.started_at,
+        calls.source_name,
+        calls.call_id,
+        {%- for tokens in classes %}
+            calls.{{ tokens }}_tokens,
+        {%- endfor %}
         case
-            when token_source in ('missing', 'failed', 'gateway_cache') then token_source else 'stated'
+            when calls.token_source in ('missing', 'failed', 'gateway_cache') then calls.token_source
+            else 'stated'
         end as outcome,
+        engine_requests.match_id is not null as has_engine_request
+    from calls
+    left join engine_requests
+        on
+            calls.deployment = engine_requests.deployment
+            and calls.usage_date = engine_requests.usage_date
+            and calls.match_id = engine_requests.match_id
+    where calls.role in ('gateway', 'client')
+
+),
+
+-- An engine's request answers one row of a role: of several with its id (a retry under one id), the one that
+-- states tokens, else the first. Most logs have no engine's request beside them, and nothing to sort.
+ranked as (
+
+    select
+        *,
         row_number() over (
             partition by deployment, role, usage_date, match_id
-            order by
-                case when token_source in ('missing', 'failed', 'gateway_cache') then 1 else 0 end,
-                started_at,
-                source_name,
-                call_id
+            order by case when outcome = 'stated' then 0 else 1 end, started_at, source_name, call_id
         ) as id_rank
-    from calls
-    where role in ('gateway', 'client')
+    from told
+    where has_engine_request
+
+    union all
+
+    select
+        *,
+        cast(null as bigint) as id_rank
+    from told
+    where not has_engine_request
 
 ),
 
 final as (
 
     select
-        told.deployment,
-        told.usage_date,
-        told.role,
-        told.outcome,
+        ranked.deployment,
+        ranked.usage_date,
+        ranked.role,
+        ranked.outcome,
         engine_requests.match_id is not null as is_matched,
         count(*) as call_count,
         cast(sum(engine_requests.answer_count) as bigint) as engine_request_count,
         {%- for tokens in classes %}
             cast(
-                sum(case when told.outcome = 'stated' then coalesce(told.{{ tokens }}_tokens, 0) else 0 end)
-                as bigint
+                sum(
+                    case
+                        when ranked.outcome = 'stated' then coalesce(ranked.{{ tokens }}_tokens, 0) else 0
+                    end
+                ) as bigint
             ) as {{ tokens }}_tokens,
             cast(sum(engine_requests.{{ tokens }}_tokens) as bigint) as engine_{{ tokens }}_tokens,
             cast(sum(engine_requests.further_{{ tokens }}_tokens) as bigint)
                 as further_{{ tokens }}_tokens{% if not loop.last %},{% endif %}
         {%- endfor %}
-    from told
+    from ranked
     left join engine_requests
         on
-            told.deployment = engine_requests.deployment
-            and told.usage_date = engine_requests.usage_date
-            and told.match_id = engine_requests.match_id
-            and told.id_rank = 1
+            ranked.deployment = engine_requests.deployment
+            and ranked.usage_date = engine_requests.usage_date
+            and ranked.match_id = engine_requests.match_id
+            and ranked.id_rank = 1
     group by
-        told.deployment,
-        told.usage_date,
-        told.role,
-        told.outcome,
+        ranked.deployment,
+        ranked.usage_date,
+        ranked.role,
+        ranked.outcome,
         engine_requests.match_id is not null
 
 )
