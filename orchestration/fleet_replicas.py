@@ -325,7 +325,7 @@ def _type_data(each: TypeReplicas, curve: RequestCurve) -> dict[str, Any]:
             for period in each.schedule
         ],
         "held_replica_hours": each.held_replica_hours if has_curve else None,
-        "held_usd": f"{each.held_usd:f}" if has_curve else None,
+        "held_usd": f"{each.held_usd:.6f}" if has_curve else None,
         "followed_replica_hours": each.followed_replica_hours if has_curve else None,
-        "followed_usd": None if each.followed_usd is None else f"{each.followed_usd:f}",
+        "followed_usd": None if each.followed_usd is None else f"{each.followed_usd:.6f}",
     }
