@@ -23,6 +23,9 @@ TokensOption = Annotated[
 ]
 
 
+_OF_A_MODEL: Any = {"rich_help_panel": "A fleet for a model: with --model and --requests"}
+
+
 class Purchase(StrEnum):
     """How GPUs can be bought, as in `fct_gpu_prices.pricing_model`."""
 
@@ -38,7 +41,9 @@ def plan(
     pool: Annotated[
         str | None, typer.Option("--pool", help="Pools whose provider/region/GPU contains this.  [default: all]")
     ] = None,
-    gpu: Annotated[str | None, typer.Option("--gpu", help="Pools whose GPU contains this, such as H100.")] = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", help="Pools, or for a model GPUs, whose name contains this, such as H100.")
+    ] = None,
     demand: Annotated[
         Path | None,
         typer.Option(
@@ -76,7 +81,7 @@ def plan(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="With --requests: config.json, its folder, a model of ledger.yaml, or a hub id."),
+        typer.Option("--model", help="config.json, its folder, a model of ledger.yaml, or a hub id.", **_OF_A_MODEL),
     ] = None,
     requests: Annotated[
         Path | None,
@@ -84,22 +89,59 @@ def plan(
             "--requests",
             exists=True,
             dir_okay=False,
-            help="CSV with input_tokens, output_tokens, requests_per_second (and bucket, cached_input_tokens): the "
-            "cheapest mix of GPU types for these requests to --model, at the price book's prices.",
+            help="CSV with input_tokens, output_tokens, requests_per_second (and bucket, cached_input_tokens; ts or "
+            "hour for a load curve): the cheapest mix of GPU types for these requests at the price book's prices, and "
+            "how many replicas of one type, so that hardly any request waits.",
+            **_OF_A_MODEL,
         ),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="With --model: such as fp8.  [default: the checkpoint's]")
+        str | None, typer.Option("--precision", help="Such as fp8.  [default: the checkpoint's]", **_OF_A_MODEL)
     ] = None,
     ttft_ms: Annotated[
-        float | None, typer.Option("--ttft-ms", help="With --model: longest time to first token allowed.", min=0.001)
+        float | None,
+        typer.Option("--ttft-ms", help="Longest time to first token allowed.", min=0.001, **_OF_A_MODEL),
     ] = None,
     tpot_ms: Annotated[
-        float | None, typer.Option("--tpot-ms", help="With --model: longest time per output token.", min=0.001)
+        float | None, typer.Option("--tpot-ms", help="Longest time per output token.", min=0.001, **_OF_A_MODEL)
     ] = None,
     purchase: Annotated[
-        Purchase, typer.Option("--purchase", help="With --model: how the GPUs are bought.")
+        Purchase, typer.Option("--purchase", help="How the GPUs are bought.", **_OF_A_MODEL)
     ] = Purchase.ON_DEMAND,
+    max_wait_seconds: Annotated[
+        float, typer.Option("--max-wait-seconds", help="Longest wait for a slot allowed.", min=0, **_OF_A_MODEL)
+    ] = 1.0,
+    max_wait_share: Annotated[
+        float,
+        typer.Option(
+            "--max-wait-share",
+            help="Share of the requests that may wait longer.",
+            min=1e-9,
+            max=0.999,
+            **_OF_A_MODEL,
+        ),
+    ] = 0.01,
+    arrivals_scv: Annotated[
+        float,
+        typer.Option(
+            "--arrivals-scv",
+            help="Burstiness: squared variation of the time between requests; 1 is Poisson.",
+            min=0,
+            **_OF_A_MODEL,
+        ),
+    ] = 1.0,
+    spares: Annotated[
+        int, typer.Option("--spares", help="Replicas more than the load needs.", min=0, **_OF_A_MODEL)
+    ] = 1,
+    zones: Annotated[
+        int, typer.Option("--zones", help="Zones they stand in; with several one may be lost.", min=1, **_OF_A_MODEL)
+    ] = 1,
+    cold_start_minutes: Annotated[
+        float,
+        typer.Option(
+            "--cold-start-minutes", help="How long a replica takes until it serves.", min=0, max=10_080, **_OF_A_MODEL
+        ),
+    ] = 5.0,
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Write the load duration curve of the first plan here.")
     ] = None,
@@ -107,7 +149,7 @@ def plan(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """How many GPUs to commit to, and what that saves against which baseline; or the cheapest mix of GPU types."""
+    """How many GPUs to commit to, and what that saves against which baseline; or which GPUs a model takes."""
     from orchestration.capacity_report import (
         Report,
         as_data,
@@ -145,6 +187,12 @@ def plan(
                 precision=precision,
                 targets=(ttft_ms, tpot_ms),
                 purchase=purchase.value,
+                max_wait_seconds=max_wait_seconds,
+                max_wait_share=max_wait_share,
+                arrivals_scv=arrivals_scv,
+                spare_replicas=spares,
+                zones=zones,
+                cold_start_seconds=round(cold_start_minutes * 60),
             )
             return
         if demand is None:
@@ -197,12 +245,25 @@ def _plan_for_model(
     *,
     as_json: bool,
     targets: tuple[float | None, float | None],
-    **asked: Any,
+    gpu: str | None,
+    precision: str | None,
+    purchase: str,
+    **staffing: Any,
 ) -> None:
     from orchestration.fleet_plan import plan_data, plan_for_model, plan_lines
+    from orchestration.fleet_replicas import Staffing
     from sizing.throughput import Targets
 
-    found = plan_for_model(settings, model, requests, targets=Targets(*targets), **asked)
+    found = plan_for_model(
+        settings,
+        model,
+        requests,
+        gpu=gpu,
+        precision=precision,
+        targets=Targets(*targets),
+        purchase=purchase,
+        staffing=Staffing(**staffing),
+    )
     if as_json:
         out.file.write(json.dumps(plan_data(found), indent=2) + "\n")
     else:

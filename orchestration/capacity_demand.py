@@ -75,7 +75,7 @@ def read_demand(
             for row in reader:
                 if not any(row.values()):
                     continue
-                second, is_date = _second(path, reader.line_num, time, row[time])
+                second, is_date = second_of(path, reader.line_num, time, row[time])
                 are_dates.add(is_date)
                 number = _number(path, reader.line_num, value, row[value])
                 name = (row[series] or "").strip() if series else path.stem
@@ -133,9 +133,14 @@ def _column(path: Path, columns: Mapping[str, str], names: tuple[str, ...], what
     )
 
 
-def _second(path: Path, line: int, column: str, text: str | None) -> tuple[int, bool]:
+def second_of(path: Path, line: int, column: str, text: str | None, *, seconds_per_unit: int = 1) -> tuple[int, bool]:
+    """A time as seconds, since 1970 where it is an instant, and whether it is; a number counts `seconds_per_unit`.
+
+    Raises:
+        DemandError: names file, line and column.
+    """
     try:
-        seconds = float(text or "")
+        seconds = float(text or "") * seconds_per_unit
     except ValueError:
         pass
     else:

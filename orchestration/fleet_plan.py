@@ -4,85 +4,57 @@ What a replica serves of each size of requests comes from `sizing`, its price fr
 from `sizing.fleet`.
 """
 
-import csv
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from orchestration.capacity_report import fleet_data, fleet_lines
+from orchestration.fleet_replicas import (
+    Staffing,
+    TypeReplicas,
+    Unit,
+    replica_data,
+    replica_lines,
+    replicas_of_each,
+)
+from orchestration.fleet_requests import RequestCurve, read_requests
 from orchestration.serving_points import calibrated
 from orchestration.settings import Settings, model_hub
 from orchestration.sizing_answers import Offer, published
 from orchestration.sizing_inputs import find_model, known_gpus
-from sizing.choices import DEGREES, Choice, Demand, grid
-from sizing.demand import DemandError
+from sizing.choices import DEGREES, Choice, grid
 from sizing.errors import SizingError
 from sizing.fleet import Fleet, GpuOption, SingleType, cheapest_fleet, single_type_fleets
 from sizing.precision import precision_named, scheme_for
-from sizing.throughput import Targets, Workload
+from sizing.replicas import OperatingPoint
+from sizing.throughput import Targets
 
 # The solver is fast up to some dozens of types: of each size of requests the cheapest few replicas are tried.
 TRIED_PER_BUCKET = 6
 ALONE_SHOWN = 5
-_COLUMNS = ("input_tokens", "output_tokens", "requests_per_second")
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A replica that can be rented: what it serves of each size of requests, and where it is cheapest."""
-
-    option: GpuOption
-    offer: Offer
-    gpus: int
-    method: str
 
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """The cheapest fleet, each type alone, and what it was chosen from."""
+    """The cheapest fleet for the peak, each type alone, and what it was chosen from.
+
+    `peak_step` is the step of the curve with the most load on the cheapest type of `replicas`, which is each type that
+    serves all sizes, with a queue and spares; where none does, on the cheapest type for each size.
+    """
 
     fleet: Fleet
     alone: list[SingleType]
+    curve: RequestCurve
+    peak_step: int
+    replicas: list[TypeReplicas]
+    staffing: Staffing
     units: dict[str, Unit]
     purchase: str
     precision: str
     target_utilization: float
-
-
-def read_requests(path: Path, targets: Targets) -> tuple[list[Demand], dict[str, float]]:
-    """Sizes of requests and how many a second arrive of each: input_tokens, output_tokens, requests_per_second.
-
-    `bucket` names a size and `cached_input_tokens` says how much of the prompt a cache holds; both may be left out.
-
-    Raises:
-        DemandError: names file, line and what is wrong.
-    """
-    demands: list[Demand] = []
-    rates: dict[str, float] = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
-        if missing:
-            raise DemandError(f"{path}: no column {', '.join(missing)}; needed are {', '.join(_COLUMNS)}")
-        for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            try:
-                sizes = [float(row[name]) for name in _COLUMNS]
-                workload = Workload(sizes[0], sizes[1], float(row.get("cached_input_tokens") or 0))
-            except (TypeError, ValueError) as error:
-                raise DemandError(f"{place}: {_words(error)}") from None
-            name = row.get("bucket") or f"{workload.input_tokens:g} + {workload.output_tokens:g}"
-            if name in rates:
-                raise DemandError(f"{place}: bucket {name!r} is there already; add its rates up")
-            demands.append(Demand(name, workload, targets))
-            rates[name] = sizes[2]
-    return demands, rates
-
-
-def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, SizingError) else "a number is missing or is none"
 
 
 def plan_for_model(
@@ -94,24 +66,26 @@ def plan_for_model(
     precision: str | None,
     targets: Targets,
     purchase: str,
+    staffing: Staffing,
 ) -> FleetPlan:
-    """The cheapest fleet for the requests of `path` to the model called `name`.
+    """The cheapest fleet for the requests of `path` to the model called `name`, and replicas of one type for them.
 
     Args:
         settings: where prices and own telemetry are published, and how busy a GPU may be.
         name: as of `inference-ledger size`.
-        path: sizes of requests and their rates.
+        path: sizes of requests and their rates, at one time or along a curve.
         gpu: only GPUs whose name contains this.
         precision: of the weights; the checkpoint's where None.
         targets: what users are promised.
         purchase: on_demand, spot, reserved, savings_plan or committed_use.
+        staffing: what users are promised of the queue, and what may fail.
 
     Raises:
         DemandError: the file of requests.
         SizingError: the model, or no price to choose by.
         NoFleetError: requests that no GPU with a price serves within the targets.
     """
-    demands, rates = read_requests(path, targets)
+    curve = read_requests(path, targets)
     hub_url, token = model_hub()
     model = find_model(name, settings.model_configs(), hub_url=hub_url, token=token)
     own = scheme_for(model).name if precision is None else precision_named(precision).name
@@ -132,14 +106,26 @@ def plan_for_model(
         model,
         gpus=gpus,
         precisions=(own,),
-        demands=demands,
+        demands=curve.demands,
         degrees=DEGREES,
         estimators=calibrated(served, name, model, known, own),
     )
-    units = _worth_trying(_units(choices, [each for each in offers if each.purchase == purchase], utilization), rates)
+    units = _worth_trying(_units(choices, [each for each in offers if each.purchase == purchase], utilization), curve)
+    replicas = replicas_of_each(units.values(), curve, staffing, max_utilization=utilization, purchase=purchase)
+    peak = replicas[0].peak_step if replicas else _dearest_step(units, curve)
+    rates = {each.name: curve.rates[peak].get(each.name, 0.0) for each in curve.demands}
     options = [unit.option for unit in units.values()]
     return FleetPlan(
-        cheapest_fleet(rates, options), single_type_fleets(rates, options), units, purchase, own, utilization
+        cheapest_fleet(rates, options),
+        single_type_fleets(rates, options),
+        curve,
+        peak,
+        replicas,
+        staffing,
+        units,
+        purchase,
+        own,
+        utilization,
     )
 
 
@@ -158,11 +144,12 @@ def _units(choices: Iterable[Choice], offers: Sequence[Offer], utilization: floa
         ]
         if not priced:
             continue
-        price, offer = min(priced, key=lambda each: each[0])
+        priced.sort(key=lambda each: each[0])
+        points = {each.demand.name: each.point for each in evaluated if each.point is not None}
         unit_name = gpu_name if gpus == 1 else f"{gpu_name} tp{gpus}"
         option = GpuOption(
             unit_name,
-            Decimal(f"{price * gpus:.6f}"),
+            Decimal(f"{priced[0][0] * gpus:.6f}"),
             {
                 each.demand.name: each.point.output_tokens_per_second_per_gpu
                 * gpus
@@ -172,19 +159,45 @@ def _units(choices: Iterable[Choice], offers: Sequence[Offer], utilization: floa
                 if each.point is not None
             },
         )
-        points = [each.point for each in evaluated if each.point is not None]
-        units[unit_name] = Unit(option, offer, gpus, points[0].method)
+        units[unit_name] = Unit(
+            option,
+            [offer for _, offer in priced],
+            gpus,
+            next(iter(points.values())).method,
+            {
+                bucket: OperatingPoint(int(point.concurrency), point.ttft_ms / 1e3, point.tpot_ms / 1e3)
+                for bucket, point in points.items()
+            },
+        )
     return units
 
 
-def _worth_trying(units: dict[str, Unit], rates: dict[str, float]) -> dict[str, Unit]:
-    """Of each size of requests the replicas that serve it at the lowest price."""
+def _worth_trying(units: dict[str, Unit], curve: RequestCurve) -> dict[str, Unit]:
+    """Of each size of requests, and of all together, the replicas that serve it at the lowest price."""
+    together = {size: sum(step.get(size, 0.0) for step in curve.rates) for size in curve.sizes}
     kept: set[str] = set()
-    for bucket in rates:
-        able = [unit for unit in units.values() if unit.option.max_requests_per_second.get(bucket)]
-        able.sort(key=lambda unit: float(unit.option.usd_per_hour) / unit.option.max_requests_per_second[bucket])
+    for asked in (*({each.name: 1.0} for each in curve.demands), together):
+        able = [unit for unit in units.values() if math.isfinite(_fluid_usd(unit, asked))]
+        able.sort(key=lambda unit: _fluid_usd(unit, asked))
         kept |= {unit.option.name for unit in able[:TRIED_PER_BUCKET]}
     return {name: unit for name, unit in units.items() if name in kept}
+
+
+def _fluid_usd(unit: Unit, rates: Mapping[str, float]) -> float:
+    """Price per hour of the replicas that these requests keep busy, in fractions; infinite where one is not served."""
+    served = unit.option.max_requests_per_second
+    if not all(served.get(bucket) for bucket in rates):
+        return math.inf
+    return float(unit.option.usd_per_hour) * sum(rate / served[bucket] for bucket, rate in rates.items())
+
+
+def _dearest_step(units: dict[str, Unit], curve: RequestCurve) -> int:
+    """The step with the most load, each size on the type that serves it cheapest; a size without one comes first."""
+    cheapest = {
+        size: min((_fluid_usd(unit, {size: 1.0}) for unit in units.values()), default=math.inf) for size in curve.sizes
+    }
+    loads = [sum(rate * cheapest[size] for size, rate in step.items() if rate) for step in curve.rates]
+    return loads.index(max(loads))
 
 
 def plan_lines(plan: FleetPlan) -> list[str]:
@@ -192,6 +205,12 @@ def plan_lines(plan: FleetPlan) -> list[str]:
     lines = fleet_lines(plan.fleet, [each for each in plan.alone if each.usd_per_hour is not None][:ALONE_SHOWN])
     if not plan.fleet.units:
         return lines
+    if plan.curve.step_seconds is not None:
+        most = f"the most load on {plan.replicas[0].name}" if plan.replicas else "the dearest to serve"
+        lines.insert(0, f"At the peak, {plan.curve.labels[plan.peak_step]} ({most}):")
+        others = [size for size in plan.curve.sizes if size not in plan.fleet.shares]
+        if others:
+            lines.append(f"Not in the mix, for they come at other times: {', '.join(others)}")
     lines.append("Who serves what:")
     for bucket, parts in plan.fleet.shares.items():
         lines.append(f"  {bucket}: " + ", ".join(f"{share:.0%} {name}" for name, share in parts.items()))
@@ -203,9 +222,10 @@ def plan_lines(plan: FleetPlan) -> list[str]:
             f"  {name}: {unit.option.usd_per_hour:,.2f} USD per hour, {unit.offer.provider} {unit.offer.region} "
             f"{machine}, as of {unit.offer.confirmed_date}; throughput {unit.method}"
         )
+    lines += replica_lines(plan.replicas, plan.curve, plan.staffing)
     lines.append(
-        f"GPUs may be {plan.target_utilization:.0%} busy (capacity.target_utilization); of each size the "
-        f"{TRIED_PER_BUCKET} cheapest replicas were tried. How sure throughput is: docs/sizing.md."
+        f"GPUs may be {plan.target_utilization:.0%} busy (capacity.target_utilization); of each size, and of "
+        f"all together, the {TRIED_PER_BUCKET} cheapest replicas were tried. How sure throughput is: docs/sizing.md."
     )
     return lines
 
@@ -216,6 +236,8 @@ def plan_data(plan: FleetPlan) -> dict[str, Any]:
         "purchase": plan.purchase,
         "precision": plan.precision,
         "target_utilization": plan.target_utilization,
+        "peak_step": plan.curve.labels[plan.peak_step],
+        "replicas": replica_data(plan.replicas, plan.curve, plan.staffing),
         "types": [
             {
                 "name": name,

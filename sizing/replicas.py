@@ -11,7 +11,7 @@ docs/capacity.md writes them out.
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class NoCapacityError(ValueError):
@@ -202,6 +202,16 @@ class OperatingPoint:
     ttft_seconds: float
     tpot_seconds: float
 
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise NoCapacityError(
+                "a replica without a slot serves nothing; its KV cache must hold one sequence at least"
+            )
+        if not (self.ttft_seconds > 0 and self.tpot_seconds >= 0):
+            raise ValueError(
+                f"ttft_seconds is {self.ttft_seconds} and tpot_seconds {self.tpot_seconds}; a request takes some time"
+            )
+
     def request_seconds(self, output_tokens: float) -> float:
         """Time a request of so many output tokens holds its slot."""
         return self.ttft_seconds + max(output_tokens - 1, 0) * self.tpot_seconds
@@ -279,19 +289,94 @@ def replicas_for_load(
     arrivals_scv: float = 1.0,
 ) -> int:
     """Fewest replicas that serve the load within the target's wait and utilization; 0 without load."""
-    if point.concurrency < 1:
-        raise NoCapacityError("a replica without a slot serves nothing; its KV cache must hold one sequence at least")
     seconds = point.request_seconds(output_tokens)
+    return replicas_for_mix(
+        Mix(arrivals_per_second, seconds, service_scv, point.concurrency), target=target, arrivals_scv=arrivals_scv
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MixPart:
+    """Requests of one size: how many a second arrive, and what a replica does that serves them alone."""
+
+    requests_per_second: float
+    point: OperatingPoint
+    output_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Requests of several sizes as one stream into one queue.
+
+    Args:
+        arrivals_per_second: of all sizes.
+        service_seconds: mean time a request holds its slot.
+        service_scv: squared coefficient of variation of that time.
+        slots_per_replica: requests a full replica holds; a mix of batches, so in fractions.
+    """
+
+    arrivals_per_second: float
+    service_seconds: float
+    service_scv: float
+    slots_per_replica: float
+
+    @property
+    def busy_replicas(self) -> float:
+        """Replicas that would do if they could always be full (Little)."""
+        return self.arrivals_per_second * self.service_seconds / self.slots_per_replica
+
+    def queue(self, replicas: int, *, arrivals_scv: float = 1.0) -> Queue:
+        """The queue before so many replicas; a slot that they have only in part is none."""
+        slots = math.floor(replicas * self.slots_per_replica + 1e-9)
+        return Queue(slots, self.arrivals_per_second, self.service_seconds, self.service_scv, arrivals_scv)
+
+
+def queue_of_mix(parts: Sequence[MixPart]) -> Mix | None:
+    """The stream that several sizes are together; None where no request arrives.
+
+    With l_b requests of size b a second, each s_b = TTFT + (output tokens - 1) x TPOT in its slot, at the batch B_b:
+
+    - l = sum l_b; mean service time E[S] = sum l_b s_b / l.
+    - A request is of size b with probability l_b / l and then takes s_b, always the same: E[S^2] = sum l_b s_b^2 / l,
+      and the squared coefficient of variation is E[S^2] / E[S]^2 - 1. One size alone has 0. It is a lower bound, for
+      requests within a size differ too: cut sizes finer where that matters.
+    - sum l_b s_b requests are in service (Little). Of a replica each of size b takes 1 / B_b, so sum l_b s_b / B_b
+      replicas are full, and one holds the ratio of the two sums: the harmonic mean of the batches, weighted by the
+      requests in service.
+    """
+    for part in parts:
+        _check_not_negative(requests_per_second=part.requests_per_second)
+    arrivals = math.fsum(part.requests_per_second for part in parts)
+    if arrivals == 0:
+        return None
+    timed = [(part.requests_per_second, part.point.request_seconds(part.output_tokens)) for part in parts]
+    in_service = math.fsum(rate * seconds for rate, seconds in timed)
+    squares = math.fsum(rate * seconds**2 for rate, seconds in timed)
+    full = math.fsum(
+        rate * seconds / part.point.concurrency for part, (rate, seconds) in zip(parts, timed, strict=True)
+    )
+    return Mix(
+        arrivals_per_second=arrivals,
+        service_seconds=in_service / arrivals,
+        service_scv=max(0.0, arrivals * squares / in_service**2 - 1),
+        slots_per_replica=in_service / full,
+    )
+
+
+def replicas_for_mix(mix: Mix | None, *, target: Target, arrivals_scv: float = 1.0) -> int:
+    """Fewest replicas that serve the stream within the target's wait and utilization; 0 without load."""
+    if mix is None:
+        return 0
     slots = min_servers(
-        arrivals_per_second,
-        seconds,
+        mix.arrivals_per_second,
+        mix.service_seconds,
         max_wait_seconds=target.max_wait_seconds,
         max_share=target.max_share,
-        service_scv=service_scv,
+        service_scv=mix.service_scv,
         arrivals_scv=arrivals_scv,
     )
-    for_utilization = arrivals_per_second * seconds / target.max_utilization
-    return max(math.ceil(slots / point.concurrency), math.ceil(for_utilization / point.concurrency - 1e-9))
+    for_wait = math.ceil(slots / mix.slots_per_replica - 1e-9)
+    return max(for_wait, math.ceil(mix.busy_replicas / target.max_utilization - 1e-9))
 
 
 # --- spare capacity, time, whole machines -----------------------------------------------------------------------------
@@ -335,6 +420,39 @@ def provisioned(needed: Sequence[float], *, step_seconds: float, cold_start_seco
 
 
 @dataclass(frozen=True, slots=True)
+class Period:
+    """A stretch of a curve in which as many replicas run; `start_seconds` counts from the beginning of the curve."""
+
+    start_seconds: int
+    seconds: int
+    replicas: int
+
+
+def started_in_time(needed: Sequence[int], *, step_seconds: int, cold_start_seconds: int) -> list[Period]:
+    """When how many replicas must run to serve a curve: `provisioned`, exact where a start is no whole number of steps.
+
+    Of each step the last (cold start mod step) seconds see one step further than those before. What the first step
+    needs is taken as running; neighbours of the same number are one period.
+    """
+    if step_seconds <= 0:
+        raise ValueError(f"step_seconds is {step_seconds}; a step lasts some time, above 0")
+    rest = cold_start_seconds % step_seconds
+    near, far = (
+        provisioned(needed, step_seconds=step_seconds, cold_start_seconds=cold_start_seconds - rest + more)
+        for more in (0, step_seconds)
+    )
+    periods: list[Period] = []
+    for step, (before, after) in enumerate(zip(near, far, strict=True)):
+        start, turn = step * step_seconds, (step + 1) * step_seconds - rest
+        for at, seconds, number in ((start, turn - start, before), (turn, rest, after)):
+            if periods and periods[-1].replicas == number:
+                periods[-1] = replace(periods[-1], seconds=periods[-1].seconds + seconds)
+            elif seconds:
+                periods.append(Period(at, seconds, int(number)))
+    return periods
+
+
+@dataclass(frozen=True, slots=True)
 class Machines:
     """Whole machines for a number of replicas."""
 
@@ -344,13 +462,19 @@ class Machines:
     gpus_used: int
 
 
-def whole_machines(replicas: int, *, gpus_per_replica: int, gpus_per_machine: int) -> Machines:
-    """Machines to rent: a replica never spans two where it fits into one, and takes several whole where it does not."""
-    if gpus_per_replica < 1 or gpus_per_machine < 1:
-        raise ValueError("gpus_per_replica and gpus_per_machine are 1 at least")
+def whole_machines(replicas: int, *, gpus_per_replica: int, gpus_per_machine: int, zones: int = 1) -> Machines:
+    """Machines to rent: a replica never spans two where it fits into one, and takes several whole where it does not.
+
+    With several zones the replicas are spread evenly, and no machine stands in two.
+    """
+    if gpus_per_replica < 1 or gpus_per_machine < 1 or zones < 1:
+        raise ValueError("gpus_per_replica, gpus_per_machine and zones are 1 at least")
     _check_not_negative(replicas=replicas)
     if gpus_per_replica <= gpus_per_machine:
-        machines = math.ceil(replicas / (gpus_per_machine // gpus_per_replica))
+        per_machine = gpus_per_machine // gpus_per_replica
+        machines = sum(
+            math.ceil((replicas // zones + (zone < replicas % zones)) / per_machine) for zone in range(zones)
+        )
     else:
         machines = replicas * math.ceil(gpus_per_replica / gpus_per_machine)
     return Machines(replicas, machines, machines * gpus_per_machine, replicas * gpus_per_replica)

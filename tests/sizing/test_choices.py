@@ -5,11 +5,14 @@ import http.server
 import itertools
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,18 @@ from architectures import CONFIGS
 from typer.testing import CliRunner
 
 from orchestration.cli import app
+from orchestration.fleet_replicas import Staffing, Unit, replica_data, replica_lines, replicas_of_each
+from orchestration.fleet_requests import RequestCurve, read_requests
 from orchestration.seeds import seed_rows
 from orchestration.sizing_answers import Offer
 from orchestration.sizing_inputs import find_model, read_model
 from sizing.choices import DEGREES, Demand, Setup, best_degree, evaluate, grid
+from sizing.demand import DemandError
 from sizing.errors import SizingError
+from sizing.fleet import GpuOption
 from sizing.gpus import gpu_from_row
 from sizing.model_config import read_model_config
+from sizing.replicas import OperatingPoint
 from sizing.throughput import Targets, Workload
 
 ROOT = Path(__file__).parents[2]
@@ -280,6 +288,184 @@ def test_the_cheapest_fleet_for_the_requests_to_a_model(fleet_ledger: Path) -> N
     text = command(fleet_ledger, *asked, "--gpu", "l40")
     assert f"Cheapest fleet: {units(('L40S-48GB', 1), 4)} L40S-48GB" in text
     assert "aws us-east-1 g6e.xlarge, as of 2026-11-28; throughput roofline" in text
+
+
+def slots_and_seconds(ledger: Path, inputs: int, outputs: int) -> dict[tuple[str, int], tuple[float, float]]:
+    """(GPU, GPUs of a replica) -> what `size` says: requests at once, and seconds of one in its slot."""
+    alike = ("--precision", "bf16", "--input-tokens", str(inputs), "--output-tokens", str(outputs), "--tpot-ms", "50")
+    return {
+        (each["gpu"], each["gpus"]): (
+            each["point"]["concurrency"],
+            (each["point"]["ttft_ms"] + (outputs - 1) * each["point"]["tpot_ms"]) / 1000,
+        )
+        for each in json.loads(size("org/small", "--json", *alike, cwd=ledger))["choices"]
+        if each["point"]
+    }
+
+
+def replica_types(found: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
+    return {(each["gpu_model"], each["gpus"]): each for each in found["replicas"]["types"]}
+
+
+ASKED = ("plan", "--model", "org/small", "--requests", "requests.csv", "--tpot-ms", "50")
+
+
+def test_replicas_of_one_type_with_spares_on_whole_machines(fleet_ledger: Path) -> None:
+    """Little: rate x seconds / slots are full, at most four fifths busy; one spare; eight GPUs to a machine of H100."""
+    found = json.loads(command(fleet_ledger, *ASKED, "--json"))
+    types = replica_types(found)
+    known = slots_and_seconds(fleet_ledger, 1000, 200)
+    assert types.keys() == {("L40S-48GB", 1), *(("H100-SXM-80GB", gpus) for gpus in (1, 2, 4, 8))}
+    for (gpu, gpus), each in types.items():
+        slots, seconds = known[gpu, gpus]
+        full = 90 * seconds / slots
+        assert each["needed_replicas"] == math.ceil(full / 0.8)
+        assert each["replicas"] == each["needed_replicas"] + 1
+        assert each["steps"][0]["slots_per_replica"] == pytest.approx(slots)
+        assert each["steps"][0]["service_scv"] == pytest.approx(0, abs=1e-9)
+        machine, usd = (1, 1.861) if gpu == "L40S-48GB" else (8, 6.88)
+        paid = math.ceil(each["replicas"] / (machine // gpus)) * machine
+        assert (each["gpus_paid"], each["gpus_used"]) == (paid, each["replicas"] * gpus)
+        assert float(each["usd_per_hour"]) == pytest.approx(paid * usd)
+        assert (each["schedule"], each["held_usd"], each["followed_usd"]) == ([], None, None)  # no curve
+    prices = [float(each["usd_per_hour"]) for each in found["replicas"]["types"]]
+    assert prices == sorted(prices)
+    text = command(fleet_ledger, *ASKED, "--spares", "0", "--gpu", "H100")
+    one = types["H100-SXM-80GB", 1]["needed_replicas"]
+    machines = math.ceil(one / 8)
+    assert f"{one} H100-SXM-80GB ({one} needed, 0 spare): {machines * 8 * 6.88:,.2f} USD per hour" in text
+    assert f"p5.48xlarge, {machines * 8 - one} of {machines * 8} GPUs left over" in text
+    # Three zones: with one lost the other two suffice.
+    spread = replica_types(json.loads(command(fleet_ledger, *ASKED, "--zones", "3", "--json")))["L40S-48GB", 1]
+    assert spread["replicas"] == spread["needed_replicas"] + math.ceil(spread["needed_replicas"] / 2)
+
+
+def test_few_slots_wait_by_erlang(fleet_ledger: Path) -> None:
+    """Long prompts leave a replica a slot or two, so waiting decides: at most 1 % over 1 s, written out."""
+    (fleet_ledger / "requests.csv").write_text("input_tokens,output_tokens,requests_per_second\n100000,200,0.1\n")
+    each = replica_types(json.loads(command(fleet_ledger, *ASKED, "--json", "--arrivals-scv", "2")))["L40S-48GB", 1]
+    slots, seconds = slots_and_seconds(fleet_ledger, 100_000, 200)["L40S-48GB", 1]
+    load = 0.1 * seconds
+
+    def late(replicas: int) -> float:
+        servers = round(replicas * slots)
+        if servers <= load:
+            return 1.0
+        waiting = load**servers / math.factorial(servers) * servers / (servers - load)
+        waits = waiting / (sum(load**n / math.factorial(n) for n in range(servers)) + waiting)
+        return waits * math.exp(-2 * (servers / seconds - 0.1) * 1.0 / 2)  # variation 2 of arrivals, 0 of service
+
+    needed = each["needed_replicas"]
+    assert needed > math.ceil(load / slots / 0.8)
+    assert late(needed) <= 0.01 < late(needed - 1)
+    assert each["wait_share"] == pytest.approx(late(needed))
+
+
+def test_replicas_along_a_curve(fleet_ledger: Path) -> None:
+    """Three hours; a start takes six minutes, so what the second hour needs runs for its hour and a tenth before."""
+    (fleet_ledger / "requests.csv").write_text(
+        "hour,input_tokens,output_tokens,requests_per_second\n7,1000,200,90\n8,1000,200,180\n8,100,20,1\n9,1000,200,45\n"
+    )
+    asked = (*ASKED, "--cold-start-minutes", "6")
+    found = json.loads(command(fleet_ledger, *asked, "--json"))
+    assert found["peak_step"] == "08:00"
+    assert found["shares"].keys() == {"1000 + 200", "100 + 20"}
+    types = replica_types(found)
+    known, small = slots_and_seconds(fleet_ledger, 1000, 200), slots_and_seconds(fleet_ledger, 100, 20)
+    for (gpu, gpus), each in types.items():
+        slots, seconds = known[gpu, gpus]
+        more = small[gpu, gpus][1] / small[gpu, gpus][0]
+        full = [90 * seconds / slots, 180 * seconds / slots + more, 45 * seconds / slots]
+        low, high, last = (math.ceil(number / 0.8) + 1 for number in full)
+        assert [step["replicas"] for step in each["steps"]] == [low, high, last]
+        if low > last:
+            assert [(one["from"], one["replicas"]) for one in each["schedule"]] == [
+                ("07:00", low),
+                ("07:54", high),
+                ("09:00", last),
+            ]
+        assert each["followed_replica_hours"] == pytest.approx(0.9 * low + 1.1 * high + last)
+        assert each["held_replica_hours"] == 3 * high
+        machine, usd = (1, 1.861) if gpu == "L40S-48GB" else (8, 6.88)
+        paid = [math.ceil(number / (machine // gpus)) * machine * usd for number in (low, high, last)]
+        assert float(each["followed_usd"]) == pytest.approx(0.9 * paid[0] + 1.1 * paid[1] + paid[2])
+        assert float(each["held_usd"]) == pytest.approx(3 * paid[1])
+    first = found["replicas"]["types"][0]
+    low, high, last = (step["replicas"] for step in first["steps"])
+    text = command(fleet_ledger, *asked)
+    assert f"At the peak, 08:00 (the most load on {first['name']}):" in text
+    assert (
+        f"following the curve {float(first['followed_usd']):,.2f} of {float(first['held_usd']):,.2f} USD in 3 h" in text
+    )
+    assert f"started 6 min before it serves: 07:00 {low}, 07:54 {high}, 09:00 {last}" in text
+    committed = command(fleet_ledger, *asked, "--purchase", "reserved")
+    assert "committed, so nothing is saved by following the curve" in committed
+
+
+def test_a_step_without_requests_runs_nothing_and_dates_are_told(fleet_ledger: Path) -> None:
+    (fleet_ledger / "requests.csv").write_text(
+        "ts,bucket,input_tokens,output_tokens,requests_per_second\n"
+        "2026-11-01T23:00Z,night,1000,200,0\n2026-11-02T00:00Z,day,1000,100,9\n2026-11-01T22:00Z,night,1000,200,5\n"
+    )
+    found = json.loads(command(fleet_ledger, *ASKED, "--gpu", "l40", "--json"))
+    [only] = found["replicas"]["types"]
+    assert found["replicas"]["steps"] == ["2026-11-01 22:00", "2026-11-01 23:00", "2026-11-02 00:00"]
+    assert [step["replicas"] == 0 for step in only["steps"]] == [False, True, False]
+    assert only["steps"][1]["service_seconds"] is None
+    assert found["peak_step"] == "2026-11-02 00:00"
+    text = command(fleet_ledger, *ASKED, "--gpu", "l40")
+    assert "Not in the mix, for they come at other times: night" in text
+    evening, _, midnight = (step["replicas"] for step in only["steps"])
+    assert f"2026-11-01 22:00 {evening}, 23:00 0, 23:55 {midnight}\n" in text
+
+
+def test_where_no_type_serves_all_sizes_the_mix_remains() -> None:
+    offer = Offer("L40S-48GB", "on_demand", None, "runpod", "global", None, 1.0, 0.8, date(2026, 11, 1))
+    point = OperatingPoint(8, 0.5, 0.02)
+    units = {
+        bucket: Unit(GpuOption(bucket, Decimal(1), {bucket: 2.0}), [offer], 1, "roofline", {bucket: point})
+        for bucket in ("short", "long")
+    }
+    demands = [Demand("short", Workload(100, 100)), Demand("long", Workload(9000, 100))]
+    curve = RequestCurve(demands, [{"short": 3.0, "long": 1.0}], None, lambda _: "all times")
+    staffing = Staffing()
+    assert replicas_of_each(units.values(), curve, staffing, max_utilization=0.8, purchase="on_demand") == []
+    [line] = replica_lines([], curve, staffing)
+    assert line.startswith("No type with a price serves all sizes alone")
+    assert replica_data([], curve, staffing)["reason"] == "no_type_serves_all_sizes"
+    # Without the long ones one does: 3 x (0.5 + 99 x 0.02) = 7.44 in slots, eight a replica, at most 80 % of them.
+    short = RequestCurve(demands, [{"short": 3.0, "long": 0.0}], None, lambda _: "all times")
+    [each] = replicas_of_each(units.values(), short, staffing, max_utilization=0.8, purchase="on_demand")
+    assert (each.name, each.needed, each.running, each.usd_per_hour) == ("short", [2], [3], Decimal("2.4"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("0,5,1,2\n1,5,1,2\n3,5,1,2\n", "the step 02:00 is missing; write what arrives in it"),
+        ("0,5,1,2\n1,5,1,2\n1.5,5,1,2\n2.5,5,1,2\n", "not even: 01:30 follows 01:00, while the others are 60 minutes"),
+        ("0,5,1,2\n0,5,1,2\n", "line 3: bucket '5 + 1' is there already"),
+        ("0,5,1,2\nnoon,5,1,2\n", "line 3, hour: 'noon' is no time"),
+        ("0,5,1,2\n2026-11-01T01:00Z,5,1,2\n", "some are instants and some are numbers"),
+        ("0,5,1,2\n1,5,1,-2\n", "line 3: -2 requests per second; write 0 or more"),
+        ("0,5,1,2\n1,5,1,inf\n", "line 3: inf requests per second; write 0 or more"),
+    ],
+)
+def test_a_curve_that_is_none_is_told(tmp_path: Path, rows: str, told: str) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text("hour,input_tokens,output_tokens,requests_per_second\n" + rows)
+    with pytest.raises(DemandError, match=re.escape(told)):
+        read_requests(path, Targets())
+
+
+def test_a_bucket_keeps_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text("ts,bucket,input_tokens,output_tokens,requests_per_second\n0,a,5,1,2\n60,a,6,1,2\n")
+    with pytest.raises(DemandError, match="line 3: bucket 'a' had another size in an earlier step"):
+        read_requests(path, Targets())
+    path.write_text("ts,bucket,input_tokens,output_tokens,requests_per_second\n0,a,5,1,2\n0,b,6,1,2\n")
+    curve = read_requests(path, Targets())
+    assert (curve.step_seconds, curve.rates, curve.labels) == (None, [{"a": 2, "b": 2}], ["0 s"])
 
 
 @pytest.mark.parametrize(

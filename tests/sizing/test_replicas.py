@@ -1,5 +1,7 @@
 """Replicas for a load: queues against published values, brute force and a simulation; spare capacity by hand."""
 
+import heapq
+import itertools
 import math
 import random
 from fractions import Fraction
@@ -9,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sizing.replicas import (
+    MixPart,
     NoCapacityError,
     OperatingPoint,
+    Period,
     Queue,
     Target,
     erlang_b,
@@ -18,8 +22,11 @@ from sizing.replicas import (
     min_servers,
     planned_point,
     provisioned,
+    queue_of_mix,
     replicas_for_load,
+    replicas_for_mix,
     square_root_staffing,
+    started_in_time,
     whole_machines,
     with_spares,
 )
@@ -208,6 +215,91 @@ def test_replicas_keep_wait_and_utilization() -> None:
     assert replicas_for_load(1, single, output_tokens=1, target=strict) == 5
 
 
+# --- several sizes ----------------------------------------------------------------------------------------------------
+
+# Two a second of 1 s where eight fit, one a second of 4 s where two fit.
+SHORT, LONG = OperatingPoint(8, 1.0, 0.1), OperatingPoint(2, 1.0, 0.1)
+TWO_SIZES = (MixPart(2.0, SHORT, 1), MixPart(1.0, LONG, 31))
+
+
+def test_queue_of_two_sizes_by_hand() -> None:
+    """3 a second, 2 x 1 s + 1 x 4 s = 6 in service: 2 s on average. E[S^2] = (2 x 1 + 1 x 16) / 3 = 6, over 4 less 1.
+    2/8 + 4/2 = 9/4 replicas are full: 6 / (9/4) = 8/3 in one."""
+    mix = queue_of_mix(TWO_SIZES)
+    assert mix is not None
+    assert mix.arrivals_per_second == 3
+    assert mix.service_seconds == pytest.approx(2)
+    assert mix.service_scv == pytest.approx(float(Fraction(6, 4) - 1))
+    assert mix.slots_per_replica == pytest.approx(float(6 / (Fraction(2, 8) + Fraction(4, 2))))
+    assert mix.busy_replicas == pytest.approx(9 / 4)
+    assert mix.queue(3).servers == 8  # three times 8/3
+
+
+def test_replicas_for_two_sizes_keep_wait_and_utilization() -> None:
+    mix = queue_of_mix(TWO_SIZES)
+    # 9/4 full replicas at most 70 % busy are 3.2; a wait of a minute is kept by any.
+    assert replicas_for_mix(mix, target=Target(max_wait_seconds=60, max_share=0.5, max_utilization=0.7)) == 4
+    assert replicas_for_mix(mix, target=Target(max_wait_seconds=60, max_share=0.5, max_utilization=0.75)) == 3
+    # No wait at all for 99 %: 13 slots, 8/3 in each replica.
+    assert float(exact_erlang_c(13, Fraction(6))) < 0.01 < float(exact_erlang_c(12, Fraction(6)))
+    assert replicas_for_mix(mix, target=Target(max_wait_seconds=0, max_share=0.01, max_utilization=1)) == 5
+
+
+@given(
+    rate=st.floats(0.01, 60),
+    output=st.integers(1, 400),
+    ttft=st.floats(0.05, 2),
+    tpot=st.floats(0.001, 0.05),
+    concurrency=st.integers(1, 64),
+    arrivals_scv=st.floats(0.5, 4),
+)
+def test_one_size_is_its_own_mix(
+    rate: float, output: int, ttft: float, tpot: float, concurrency: int, arrivals_scv: float
+) -> None:
+    """Also cut in two alike: a size does not vary, so its squared coefficient of variation is 0."""
+    point = OperatingPoint(concurrency, ttft, tpot)
+    expected = replicas_for_load(
+        rate, point, output_tokens=output, target=Target(), service_scv=0, arrivals_scv=arrivals_scv
+    )
+    for parts in ([MixPart(rate, point, output)], [MixPart(rate / 2, point, output)] * 2):
+        assert replicas_for_mix(queue_of_mix(parts), target=Target(), arrivals_scv=arrivals_scv) == expected
+
+
+def test_a_mix_waits_as_a_simulation_does() -> None:
+    """Service of 1 s or 4 s, always the same within a size, and Poisson arrivals; first come, first served.
+
+    The formula is an approximation for times that are not exponential: within a quarter of the simulated share here.
+    """
+    mix = queue_of_mix(TWO_SIZES)
+    assert mix is not None
+    rng = random.Random(11)
+    for replicas in (3, 4):
+        queue = mix.queue(replicas)
+        free_at = [0.0] * queue.servers
+        now, late, requests = 0.0, 0, 150_000
+        for _ in range(requests):
+            now += rng.expovariate(3.0)
+            start = max(now, free_at[0])
+            heapq.heapreplace(free_at, start + (1.0 if rng.random() < 2 / 3 else 4.0))
+            late += start - now > 0.5
+        assert late / requests == pytest.approx(queue.probability_wait_exceeds(0.5), rel=0.25), replicas
+
+
+def test_a_mix_without_requests_needs_nothing() -> None:
+    assert queue_of_mix([]) is None
+    assert queue_of_mix([MixPart(0.0, SHORT, 10)]) is None
+    assert replicas_for_mix(None, target=Target()) == 0
+    with pytest.raises(ValueError, match="requests_per_second is -1"):
+        queue_of_mix([MixPart(-1.0, SHORT, 10), MixPart(2.0, SHORT, 10)])
+
+
+def test_a_point_without_slots_or_time_is_none() -> None:
+    with pytest.raises(NoCapacityError, match="a replica without a slot"):
+        OperatingPoint(0, 1.0, 0.1)
+    with pytest.raises(ValueError, match="ttft_seconds is 0"):
+        OperatingPoint(1, 0, 0.1)
+
+
 def test_square_root_staffing_by_hand() -> None:
     assert square_root_staffing(100, 1.0) == 110
     assert square_root_staffing(0, 2.0) == 0
@@ -243,6 +335,45 @@ def test_cold_start_provisions_the_peak_of_the_window(needed: list[int], step: i
 def test_cold_start_by_hand() -> None:
     """Ten minutes to start, steps of five: what is needed in ten minutes runs now."""
     assert provisioned([1, 1, 5, 2, 1, 1], step_seconds=300, cold_start_seconds=600) == [5, 5, 5, 2, 1, 1]
+
+
+def test_starts_within_a_step_by_hand() -> None:
+    """Hours that need 1, 3 and 2; five minutes to start: three run from 0:55 on."""
+    assert started_in_time([1, 3, 2], step_seconds=3600, cold_start_seconds=300) == [
+        Period(0, 3300, 1),
+        Period(3300, 3900, 3),
+        Period(7200, 3600, 2),
+    ]
+    # An hour and a half to start: five run from 1:30 on.
+    assert started_in_time([1, 1, 1, 5], step_seconds=3600, cold_start_seconds=5400) == [
+        Period(0, 5400, 1),
+        Period(5400, 9000, 5),
+    ]
+    assert started_in_time([2, 0], step_seconds=60, cold_start_seconds=0) == [Period(0, 60, 2), Period(60, 60, 0)]
+    assert started_in_time([], step_seconds=60, cold_start_seconds=30) == []
+    with pytest.raises(ValueError, match="step_seconds is 0"):
+        started_in_time([1], step_seconds=0, cold_start_seconds=30)
+
+
+@given(needed=st.lists(st.integers(0, 5), max_size=12), step=st.integers(1, 9), cold=st.integers(0, 40))
+def test_starts_are_the_peak_of_the_window_at_each_second(needed: list[int], step: int, cold: int) -> None:
+    by_second = [number for number in needed for _ in range(step)]
+    periods = started_in_time(needed, step_seconds=step, cold_start_seconds=cold)
+    assert [period.replicas for period in periods for _ in range(period.seconds)] == [
+        max(by_second[at : at + cold + 1]) for at in range(len(by_second))
+    ]
+    assert [period.start_seconds for period in periods] == [
+        sum(period.seconds for period in periods[:at]) for at in range(len(periods))
+    ]
+    assert all(before.replicas != after.replicas for before, after in itertools.pairwise(periods))
+
+
+def test_machines_stand_in_one_zone_each() -> None:
+    """Six single GPUs in three zones are two a zone: a machine of eight in each, though one would hold them."""
+    assert whole_machines(6, gpus_per_replica=1, gpus_per_machine=8).machines == 1
+    assert whole_machines(6, gpus_per_replica=1, gpus_per_machine=8, zones=3).gpus_paid == 24
+    assert whole_machines(9, gpus_per_replica=2, gpus_per_machine=8, zones=2).machines == 3  # five and four, four fit
+    assert whole_machines(1, gpus_per_replica=1, gpus_per_machine=8, zones=3).machines == 1
 
 
 def test_whole_machines_by_hand() -> None:
