@@ -26,7 +26,7 @@ def run_dbt(*arguments: str, warehouse: Path, folder: Path) -> str:
     Args:
         arguments: the command and its options.
         warehouse: a file named warehouse.duckdb, which nothing else in this process has open.
-        folder: where dbt writes its artifacts.
+        folder: where dbt writes the SQL it ran.
 
     Returns:
         What dbt reports, a line per event.
@@ -82,7 +82,7 @@ def _flat_graph() -> dict[str, Any]:
 
 
 def _options(folder: Path) -> list[str]:
-    """Everything in its place, and nothing printed but through the listener."""
+    """Everything in its place, nothing printed but through the listener, and no manifest written, which takes 0.7 s."""
     places = {"--project-dir": DBT_DIR, "--profiles-dir": DBT_DIR, "--target-path": folder, "--log-path": folder}
     paths = [str(part) for place in places.items() for part in place]
-    return [*paths, "--log-level", "none", "--log-level-file", "none"]
+    return [*paths, "--log-level", "none", "--log-level-file", "none", "--no-write-json"]

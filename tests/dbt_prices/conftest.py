@@ -81,16 +81,22 @@ class RawRoom:
         con.execute(
             f"create or replace temp table given as select record_number, {fields} from raw.price_records where false"
         )
-        for number, record in enumerate(records, start=1):
-            row = {
+        rows = [
+            {
                 "record_number": number,
                 "offer_id": record["sku_id"],
                 "price_currency": "USD",
                 "source_url": "https://prices.test",
                 **record,
             }
-            marks = ", ".join("?" * len(row))
-            con.execute(f"insert into given ({', '.join(row)}) values ({marks})", list(row.values()))
+            for number, record in enumerate(records, start=1)
+        ]
+        if rows:
+            columns = list(dict.fromkeys(column for row in rows for column in row))
+            con.execute(
+                f"insert into given ({', '.join(columns)}) select {', '.join(['unnest(?)'] * len(columns))}",
+                [[row.get(column) for row in rows] for column in columns],
+            )
         stage_price_rows(con, "from given", source_url="https://prices.test")
         con.execute("begin")
         load_staged_prices(
