@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 # DuckDB 2.0 writes files that no 1.x opens unless told otherwise; this one is read by 1.2 to 2.0.
 STORAGE_VERSION = "v1.2.0"
 CONTRACT_VERSION = 1
+DICTIONARY = "dim_published_columns"  # the mart that lists the others
 
 
 class PublicationError(Exception):
@@ -46,8 +47,12 @@ class PublishedTable:
 
 
 def mart_tables(con: duckdb.DuckDBPyConnection, database: str) -> list[str]:
-    """Names of the tables to publish: all of the marts schema, views too, which are tables once published."""
-    return [
+    """Names of the tables to publish: the marts schema, views too, which are tables once published.
+
+    Where the dictionary is among them, only what it lists: a mart that an upgrade took away, or what a killed run left
+    half-made, stays in the warehouse and says nothing of today.
+    """
+    names = [
         row[0]
         for row in con.execute(
             """
@@ -59,6 +64,10 @@ def mart_tables(con: duckdb.DuckDBPyConnection, database: str) -> list[str]:
             {"name": database},
         ).fetchall()
     ]
+    if DICTIONARY not in names:
+        return names
+    listed = con.execute(f'select distinct table_name from {database}.marts."{DICTIONARY}"').fetchall()
+    return [name for name in names if (name,) in listed]
 
 
 def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[str, object]:

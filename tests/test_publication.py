@@ -115,6 +115,10 @@ def fill_by_the_contract(settings: Settings) -> None:
     with Warehouse(settings.warehouse_path).connect() as con:
         con.execute("set schema = 'marts'")
         worlds.fill(con, worlds.SMALL)
+        con.execute(
+            "insert into dim_published_columns by name "
+            "select table_name, column_name from duckdb_columns() where schema_name = 'marts'"
+        )
 
 
 def test_the_report_is_published_with_the_tables(settings: Settings) -> None:
@@ -174,6 +178,20 @@ def test_a_table_that_is_gone_leaves_no_stale_parquet(settings: Settings) -> Non
         con.execute("drop table marts.dim_b")
     publish(settings, run_id="run-2", published_at=NOW)
     assert [path.name for path in (settings.published_dir / "parquet").iterdir()] == ["fct_a.parquet"]
+
+
+def test_what_no_model_makes_any_more_is_not_published(settings: Settings) -> None:
+    with Warehouse(settings.warehouse_path).connect() as con:
+        con.execute("create table marts.fct_of_an_earlier_version as select 1 as n")
+        con.execute("create table marts.fct_a__dbt_backup as from marts.fct_a")
+        con.execute(
+            "create table marts.dim_published_columns as "
+            "select unnest(['dim_published_columns', 'fct_a', 'fct_a', 'dim_b']) as table_name, 'n' as column_name"
+        )
+    publish(settings, run_id="run-1", published_at=NOW)
+    with open_published(settings) as con:
+        names = con.execute("select table_name from duckdb_tables() order by 1").fetchall()
+    assert names == [("dim_b",), ("dim_published_columns",), ("fct_a",), ("ledger_run",)]
 
 
 def test_an_empty_warehouse_publishes_nothing(settings: Settings) -> None:
