@@ -1,9 +1,11 @@
 """What every test shares: no network but this machine's own, and a place to find the recorded samples."""
 
+import os
 import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import hypothesis
 import pytest
@@ -29,6 +31,13 @@ def _loopback_only(self: socket.socket, address: tuple[str, int] | str) -> None:
 def _no_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", _loopback_only)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    """A command run in this process tells its libraries where it works; the next test must not hear it."""
+    with mock.patch.dict(os.environ):
         yield
 
 
