@@ -49,7 +49,7 @@ class PublishedTable:
 def mart_tables(con: duckdb.DuckDBPyConnection, database: str) -> list[str]:
     """Names of the tables to publish: the marts schema, views too, which are tables once published.
 
-    Where the dictionary is among them, only what it lists: a mart that an upgrade took away, or what a killed run left
+    Where the dictionary is among them, it and what it lists: a mart that an upgrade took away, or what a killed run left
     half-made, stays in the warehouse and says nothing of today.
     """
     names = [
@@ -67,7 +67,7 @@ def mart_tables(con: duckdb.DuckDBPyConnection, database: str) -> list[str]:
     if DICTIONARY not in names:
         return names
     listed = con.execute(f'select distinct table_name from {database}.marts."{DICTIONARY}"').fetchall()
-    return [name for name in names if (name,) in listed]
+    return [name for name in names if name == DICTIONARY or (name,) in listed]
 
 
 def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[str, object]:
