@@ -49,8 +49,8 @@ class PublishedTable:
 def mart_tables(con: duckdb.DuckDBPyConnection, database: str) -> list[str]:
     """Names of the tables to publish: the marts schema, views too, which are tables once published.
 
-    Where the dictionary is among them, it and what it lists: a mart that an upgrade took away, or what a killed run left
-    half-made, stays in the warehouse and says nothing of today.
+    Where the dictionary is among them, it and what it lists: a mart that an upgrade took away, or what a killed run
+    left half-made, stays in the warehouse and says nothing of today.
     """
     names = [
         row[0]
