@@ -10,8 +10,7 @@
 -- depends_on: {{ ref('stg_prices__changes') }}
 -- depends_on: {{ ref('stg_prices__fetches') }}
 -- depends_on: {{ ref('stg_ledger__run') }}
-with snapshots as (
-
+{%- set snapshots -%}
     select snapshot_id from ({{ snapshots_to_judge() }}) as judged
     {% if is_incremental() -%}
         union
@@ -24,6 +23,11 @@ with snapshots as (
                 having min(known.price_currency) = 'USD' and max(known.price_currency) = 'USD'
             )
     {%- endif %}
+{%- endset %}
+{%- set names = run_query(snapshots).columns[0].values() if execute and is_incremental() else [] %}
+with snapshots as (
+
+    {{ snapshots }}
 
 ),
 
@@ -41,6 +45,10 @@ records as (
         ) as record_rank
     from {{ ref("stg_prices__records") }} as records
     inner join snapshots on records.snapshot_id = snapshots.snapshot_id
+    {%- if names %}
+        -- By name, too: a join does not reach the loads beneath the joins of that view, and all were spread out.
+        where records.snapshot_id in ({% for name in names %}{{ text_literal(name) }}{{ ", " if not loop.last }}{% endfor %})
+    {%- endif %}
 
 ),
 
