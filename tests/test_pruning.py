@@ -16,7 +16,7 @@ from orchestration import cli, price_feeds
 from orchestration.cli import app
 from orchestration.definitions import past_runs
 from orchestration.doctor import examine
-from orchestration.price_feeds import land_replay, load_landed, reparse_landed
+from orchestration.price_feeds import load_landed, reparse_landed
 from orchestration.pruning import Pile, Removed, piles, prune_after_run, remove
 from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import Warehouse
@@ -27,10 +27,10 @@ from scrapers.prices.base import parse_snapshot
 from scrapers.prices.registry import PRICE_SOURCES
 from scrapers.records import ParsedSnapshot
 from scrapers.snapshot import Origin
+from tests.oracle_answers import FIRST_DAY, land
 
 ROOT = Path(__file__).parents[1]
 NOW = datetime(2026, 12, 1, 5, tzinfo=UTC)
-DAY = datetime(2026, 10, 1, 6, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -41,25 +41,6 @@ def settings(tmp_path: Path) -> Settings:
 def configured(root: Path, retention: str) -> Settings:
     (root / "ledger.yaml").write_text(f"prices: {{sources: {{oci: }}}}\n{retention}\n", encoding="utf-8")
     return load_settings(root / "ledger.yaml", root / "data")
-
-
-def land(settings: Settings, day: int, prices: dict[str, str]) -> LandedEntry:
-    """A product list of Oracle, fetched on a day of October; a price of -1 is rejected."""
-    items = [
-        {
-            "partNumber": part,
-            "displayName": f"OCI - Compute - GPU - {part}",
-            "metricName": "GPU Per Hour",
-            "serviceCategory": "Compute - GPU",
-            "currencyCodeLocalizations": [
-                {"currencyCode": "USD", "prices": [{"model": "PAY_AS_YOU_GO", "value": float(price)}]}
-            ],
-        }
-        for part, price in prices.items()
-    ]
-    path = settings.root / "answer.json"
-    path.write_text(json.dumps({"lastUpdated": "2026-10-01T14:18:05.193Z", "items": items}), encoding="utf-8")
-    return land_replay(settings, "oci", "products", [path], DAY + timedelta(days=day - 1))
 
 
 def load(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
@@ -200,7 +181,7 @@ def test_kept_records_that_were_changed_are_damage_and_nothing_of_them_is_loaded
 def test_what_is_kept_of_a_real_answer_is_what_was_read(path: Path, tmp_path: Path) -> None:
     source, dataset = path.parts[-3], path.parts[-2]
     landing = Landing(tmp_path)
-    entry = landing.land_files(source, dataset, [path], DAY, Origin.BUNDLED)
+    entry = landing.land_files(source, dataset, [path], FIRST_DAY, Origin.BUNDLED)
     parsed = parse_snapshot(PRICE_SOURCES[source], landing.open_snapshot(entry))
     landing.prune(entry, records_as_bytes(parsed), at=NOW)
     (kept,) = landing.entries(source)

@@ -1,11 +1,10 @@
 """Landed snapshots parsed again by a better parser: what is restated, what stays, and what the command says."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,16 @@ import duckdb
 import pytest
 
 from orchestration import price_feeds
-from orchestration.price_feeds import Reparsed, land_replay, load_landed, reparse_landed
+from orchestration.price_feeds import Reparsed, load_landed, reparse_landed
 from orchestration.settings import Settings, load_settings
 from orchestration.warehouse import Warehouse, write_run
 from scrapers.errors import SchemaDriftError
-from scrapers.landing import LandedEntry, Landing
+from scrapers.landing import Landing
 from scrapers.records import ParsedSnapshot
 from scrapers.snapshot import Snapshot
+from tests.oracle_answers import FIRST_DAY, land
 
 COMMAND = str(Path(sys.executable).with_name("inference-ledger"))
-DAY = datetime(2026, 10, 1, 6, tzinfo=UTC)
 parse_snapshot = price_feeds.parse_snapshot
 
 
@@ -31,25 +30,6 @@ parse_snapshot = price_feeds.parse_snapshot
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "ledger.yaml").write_text("prices: {sources: {oci: }}\n", encoding="utf-8")
     return load_settings(tmp_path / "ledger.yaml", tmp_path / "data")
-
-
-def land(settings: Settings, number: int, prices: dict[str, str]) -> LandedEntry:
-    """A product list of Oracle, fetched on a day of October."""
-    items = [
-        {
-            "partNumber": part,
-            "displayName": f"OCI - Compute - GPU - {part}",
-            "metricName": "GPU Per Hour",
-            "serviceCategory": "Compute - GPU",
-            "currencyCodeLocalizations": [
-                {"currencyCode": "USD", "prices": [{"model": "PAY_AS_YOU_GO", "value": float(price)}]}
-            ],
-        }
-        for part, price in prices.items()
-    ]
-    path = settings.root / "answer.json"
-    path.write_text(json.dumps({"lastUpdated": "2026-10-01T14:18:05.193Z", "items": items}), encoding="utf-8")
-    return land_replay(settings, "oci", "products", [path], DAY + timedelta(days=number - 1))
 
 
 def load(settings: Settings) -> None:
@@ -169,7 +149,7 @@ def test_what_was_refused_and_is_read_now_is_accepted_with_the_pulls_that_confir
     settings: Settings, older_parser: Callable[[], None]
 ) -> None:
     entry = land(settings, 1, {"A": "1", "D": "4"})
-    with Landing(settings.landing_dir).stage("oci", "products", fetched_at=DAY + timedelta(days=1)) as stage:
+    with Landing(settings.landing_dir).stage("oci", "products", fetched_at=FIRST_DAY + timedelta(days=1)) as stage:
         stage.commit_unchanged(entry)
     load(settings)
     outcomes = "select outcome, message is null from raw.source_fetches order by fetched_at"
@@ -188,7 +168,7 @@ def test_the_day_of_a_restated_snapshot_is_rebuilt(settings: Settings, older_par
     assert reparse(settings, since=date(2026, 10, 2)).restated_count == 1
     with Warehouse(settings.warehouse_path).connect() as con:
         # The day before it too, as for usage.
-        assert write_run(con, run_id="r", started_at=DAY, as_of_date=date(2026, 10, 30)) == date(2026, 10, 9)
+        assert write_run(con, run_id="r", started_at=FIRST_DAY, as_of_date=date(2026, 10, 30)) == date(2026, 10, 9)
 
 
 def test_a_snapshot_that_would_shrink_by_more_than_a_fifth_needs_a_word(

@@ -235,3 +235,14 @@ where the model is built anew. Costs are decided hour by hour and day by day, wh
         {%- for column in columns %}, coalesce(cast({{ column }} as {{ dbt.type_string() }}), ''){% endfor %}
     )
 {%- endmacro %}
+
+{#- The number of this build in a table that keeps what each build said: one more than the last, or the first. -#}
+{% macro this_build_number() -%}
+    cast(
+        {% if is_incremental() -%}
+            (select coalesce(max(earlier.build_number), 0) + 1 from {{ this }} as earlier)
+        {%- else -%}
+            1
+        {%- endif %} as bigint
+    )
+{%- endmacro %}

@@ -294,13 +294,7 @@ facts as (
 final as (
 
     select
-        cast(
-            {% if is_incremental() -%}
-                (select coalesce(max(earlier.build_number), 0) + 1 from {{ this }} as earlier)
-            {%- else -%}
-                1
-            {%- endif %} as bigint
-        ) as build_number,
+        {{ this_build_number() }} as build_number,
         input,
         starts_at,
         said

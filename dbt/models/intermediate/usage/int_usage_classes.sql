@@ -24,13 +24,7 @@ routes as (
 final as (
 
     select
-        cast(
-            {% if is_incremental() -%}
-                (select coalesce(max(earlier.build_number), 0) + 1 from {{ this }} as earlier)
-            {%- else -%}
-                1
-            {%- endif %} as bigint
-        ) as build_number,
+        {{ this_build_number() }} as build_number,
         routes.deployment,
         increases.source_name,
         increases.replica_key,
