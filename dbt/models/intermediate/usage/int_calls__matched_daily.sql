@@ -64,14 +64,16 @@ told as (
         calls.started_at,
         calls.source_name,
         calls.call_id,
-        {%- for tokens in classes %}
-            calls.{{ tokens }}_tokens,
-        {%- endfor %}
         case
             when calls.token_source in ('missing', 'failed', 'gateway_cache') then calls.token_source
             else 'stated'
         end as outcome,
-        engine_requests.match_id is not null as has_engine_request
+        engine_requests.answer_count,
+        {%- for tokens in classes %}
+            calls.{{ tokens }}_tokens,
+            engine_requests.{{ tokens }}_tokens as engine_{{ tokens }}_tokens,
+            engine_requests.further_{{ tokens }}_tokens{% if not loop.last %},{% endif %}
+        {%- endfor %}
     from calls
     left join engine_requests
         on
@@ -91,55 +93,41 @@ ranked as (
         row_number() over (
             partition by deployment, role, usage_date, match_id
             order by case when outcome = 'stated' then 0 else 1 end, started_at, source_name, call_id
-        ) as id_rank
+        ) = 1 as is_matched
     from told
-    where has_engine_request
+    where answer_count is not null
 
     union all
 
     select
         *,
-        cast(null as bigint) as id_rank
+        false as is_matched
     from told
-    where not has_engine_request
+    where answer_count is null
 
 ),
 
 final as (
 
     select
-        ranked.deployment,
-        ranked.usage_date,
-        ranked.role,
-        ranked.outcome,
-        engine_requests.match_id is not null as is_matched,
+        deployment,
+        usage_date,
+        role,
+        outcome,
+        is_matched,
         count(*) as call_count,
-        cast(sum(engine_requests.answer_count) as bigint) as engine_request_count,
+        cast(sum(case when is_matched then answer_count end) as bigint) as engine_request_count,
         {%- for tokens in classes %}
             cast(
-                sum(
-                    case
-                        when ranked.outcome = 'stated' then coalesce(ranked.{{ tokens }}_tokens, 0) else 0
-                    end
-                ) as bigint
+                sum(case when outcome = 'stated' then coalesce({{ tokens }}_tokens, 0) else 0 end) as bigint
             ) as {{ tokens }}_tokens,
-            cast(sum(engine_requests.{{ tokens }}_tokens) as bigint) as engine_{{ tokens }}_tokens,
-            cast(sum(engine_requests.further_{{ tokens }}_tokens) as bigint)
+            cast(sum(case when is_matched then engine_{{ tokens }}_tokens end) as bigint)
+                as engine_{{ tokens }}_tokens,
+            cast(sum(case when is_matched then further_{{ tokens }}_tokens end) as bigint)
                 as further_{{ tokens }}_tokens{% if not loop.last %},{% endif %}
         {%- endfor %}
     from ranked
-    left join engine_requests
-        on
-            ranked.deployment = engine_requests.deployment
-            and ranked.usage_date = engine_requests.usage_date
-            and ranked.match_id = engine_requests.match_id
-            and ranked.id_rank = 1
-    group by
-        ranked.deployment,
-        ranked.usage_date,
-        ranked.role,
-        ranked.outcome,
-        engine_requests.match_id is not null
+    group by deployment, usage_date, role, outcome, is_matched
 
 )
 
