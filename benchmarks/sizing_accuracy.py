@@ -26,6 +26,7 @@ from scipy.optimize import least_squares
 
 from orchestration.sizing_inputs import known_gpus, read_model
 from sizing.calibration import LEAST_POINTS, Point, calibrate
+from sizing.choices import Demand, grid
 from sizing.errors import SizingError
 from sizing.memory import (
     CURRENT_VLLM,
@@ -407,6 +408,52 @@ def aiconfigurator_report(points: list[Serving], count: int) -> None:
             print(f"  {what} median error {np.median(np.abs(1 / ratios - 1)):.1%}, 80 % in {low:.2f} to {high:.2f}")
 
 
+# --- other makers' GPUs ----------------------------------------------------------------------------------------------
+
+# MLPerf Inference v5.1, offline, closed division (2025-09-09), output tokens/s per GPU (reference 3.5). The sizes of
+# requests are ours, for the data sets are not at hand: short ones, and the same for all GPUs of a model.
+MLPERF = (
+    (
+        "meta-llama--Llama-3.1-70B-Instruct",  # the benchmark has Llama-2-70B, of the same size
+        Workload(294, 294),
+        {"H200-SXM-141GB": 4371, "MI300X-192GB": 3460, "MI325X-256GB": 4234},
+    ),
+    (
+        "mistralai--Mixtral-8x7B-v0.1",
+        Workload(500, 150),
+        {"H200-SXM-141GB": 7718, "MI300X-192GB": 6647, "MI325X-256GB": 8563},
+    ),
+)
+
+
+def mlperf_ratios(software_time_ratio: float | None = None) -> dict[str, list[float]]:
+    """GPU -> estimate over measurement of each model in FP8, as of the seed or with another ratio for AMD."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for name, workload, measured in MLPERF:
+        model = read_model(MODEL_CONFIGS / f"{name}.json")
+        for gpu_name, rate in measured.items():
+            gpu = known_gpus()[gpu_name]
+            if software_time_ratio is not None and gpu_name.startswith("MI"):
+                gpu = replace(gpu, software_time_ratio=software_time_ratio)
+            choices = grid(model, gpus=[gpu], precisions=["fp8"], demands=[Demand("offline", workload)], degrees=(1, 2))
+            best = max(one.highest.output_tokens_per_second_per_gpu for one in choices if one.highest is not None)
+            found[gpu_name].append(best / rate)
+    return dict(found)
+
+
+def vendor_report() -> None:
+    """Prints estimate over MLPerf's figures: what `software_time_ratio` of gpu_specifications rests on."""
+    print("estimate over MLPerf Inference v5.1 offline, Llama-2-70B and Mixtral-8x7B")
+    for ratio in (None, 1.0):
+        found = mlperf_ratios(ratio)
+        amd = [value for gpu, values in found.items() if gpu.startswith("MI") for value in values]
+        print(f"  {'as sized' if ratio is None else 'AMD as well used as NVIDIA'}")
+        for gpu, values in found.items():
+            print(f"    {gpu:16} {' '.join(f'{value:.2f}' for value in values)}")
+        means = [statistics.geometric_mean(values) for values in (found["H200-SXM-141GB"], amd)]
+        print(f"    mean of H200 {means[0]:.2f}, of AMD {means[1]:.2f}")
+
+
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -426,6 +473,7 @@ def main() -> None:
         return
     held = memory_report(arguments.samples)
     held = latency_report(points) and held
+    vendor_report()
     sys.exit(0 if held else 1)
 
 
