@@ -177,6 +177,7 @@ def write(path: Path, megabytes: int) -> int:
 
 def ours(path: Path) -> dict[str, object]:
     """Land the file as a replay lands one (hash, gzip, fsync, rename), then parse what was landed."""
+    from scrapers.kept_records import records_as_bytes
     from scrapers.landing import Landing
     from scrapers.prices.base import parse_snapshot
     from scrapers.prices.registry import PRICE_SOURCES
@@ -190,10 +191,12 @@ def ours(path: Path) -> dict[str, object]:
         parsed = parse_snapshot(PRICE_SOURCES["aws"], landing.open_snapshot(entry))
         done = time.perf_counter()
         stored = entry.payloads[0].path.stat().st_size
+        kept = stored - landing.prune(entry, records_as_bytes(parsed), at=datetime.now(UTC))
     return {
         "land_seconds": landed - started,
         "seconds": done - landed,
         "stored_megabytes": stored / 1e6,
+        "kept_kilobytes": kept / 1e3,
         "rows": len(parsed.records),
         "sum": str(sum((record.price_amount for record in parsed.records), Decimal(0))),
     }
@@ -278,6 +281,7 @@ def main() -> None:
         assert result["rows"] == first["rows"], f"{step} finds other rows"
         assert Decimal(result["sum"]) == Decimal(first["sum"]), f"{step} finds other prices"
     print(f"landing  {first['land_seconds']:6.2f} s  (hash, gzip to {first['stored_megabytes']:.0f} MB, fsync)")
+    print(f"pruned   {first['kept_kilobytes']:.0f} kB stay of it")
     for other in ("duckdb", "pandas"):
         theirs = results[other]["seconds"]
         whole = first["seconds"] + first["land_seconds"]

@@ -223,7 +223,9 @@ def main() -> None:
         )
         scan = bare_scan(answers)
         before = processor_seconds()
-        load, increase = loaded(settings), increased(settings)
+        load = loaded(settings)
+        kept = settings.warehouse_path.stat().st_size
+        increase = increased(settings)
         spent = processor_seconds() - before
         with duckdb.connect(str(settings.warehouse_path), read_only=True) as con:
             found = con.execute(
@@ -234,7 +236,9 @@ def main() -> None:
         slow = in_pandas(answers[:2]) * 12
         scrapes = options.replicas * 86400 // options.interval
         total = load + increase
-        print(f"{scrapes:,} scrapes by Prometheus answers, {samples:,} samples")
+        print(
+            f"{scrapes:,} scrapes by Prometheus answers, {samples:,} samples, {kept / samples:.0f} bytes each when loaded"
+        )
         print(f"  load {load:.1f} s, hourly increases {increase:.1f} s: {scrapes / total:,.0f} scrapes/s")
         print(f"  {total / scan:.1f} x a bare scan ({scan:.1f} s), {spent:.0f} processor seconds")
         print(f"  pandas takes {slow / total:.1f} x as long ({slow:.0f} s)")

@@ -272,6 +272,7 @@ def compare(root: Path, options: argparse.Namespace) -> None:
         result = load_usage(con, source, settings, now=now, work_dir=root / "tmp")
         landed = clock.read()
         write_run(con, run_id="benchmark", started_at=now, as_of_date=DAY)
+    kept = settings.warehouse_path.stat().st_size / written
     assert (result.record_count, result.rejected_count, result.problems) == (written, 0, []), result
     built = build(root, settings.warehouse_path)
     with Warehouse(settings.warehouse_path).connect() as con:
@@ -293,6 +294,7 @@ def compare(root: Path, options: argparse.Namespace) -> None:
     tell("both", ours, None, f"{ours / typed[0]:.2f} x typed (limit 3), {ours / text[0]:.2f} x text")
     memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     print(f"peak memory {memory:,.0f} MB of {options.memory_gb * 1000:,.0f} (LEDGER_MEMORY_LIMIT half of it)")
+    print(f"the warehouse takes {kept:.0f} bytes a call")
     if options.bad_line:
         again(settings, source, logs, now)
     if options.packed or options.layout != "jsonl":
