@@ -236,9 +236,8 @@ def main() -> None:
         slow = in_pandas(answers[:2]) * 12
         scrapes = options.replicas * 86400 // options.interval
         total = load + increase
-        print(
-            f"{scrapes:,} scrapes by Prometheus answers, {samples:,} samples, {kept / samples:.0f} bytes each when loaded"
-        )
+        print(f"{scrapes:,} scrapes by Prometheus answers, {samples:,} samples")
+        print(f"  the warehouse takes {kept / samples:.0f} bytes a sample")
         print(f"  load {load:.1f} s, hourly increases {increase:.1f} s: {scrapes / total:,.0f} scrapes/s")
         print(f"  {total / scan:.1f} x a bare scan ({scan:.1f} s), {spent:.0f} processor seconds")
         print(f"  pandas takes {slow / total:.1f} x as long ({slow:.0f} s)")
