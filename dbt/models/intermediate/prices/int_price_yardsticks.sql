@@ -112,6 +112,41 @@ region_pool as (
 
 ),
 
+-- All the regions that one run pulled are held against one another: one pool, under the name of the least of them,
+-- and one median per pool. Per snapshot, a day of 80 regions was read 80 times.
+pool_members as (
+
+    select
+        snapshot_id,
+        count(*) as member_count,
+        {{ dbt.listagg("member_snapshot_id", "','", "order by member_snapshot_id") }} as members
+    from region_pool
+    group by snapshot_id
+
+),
+
+pools as (
+
+    select
+        snapshot_id,
+        member_count,
+        min(snapshot_id) over (partition by members) as pool_id
+    from pool_members
+
+),
+
+pooled as (
+
+    select
+        region_pool.member_snapshot_id,
+        pools.pool_id,
+        pools.member_count
+    from pools
+    inner join region_pool on pools.snapshot_id = region_pool.snapshot_id
+    where pools.snapshot_id = pools.pool_id
+
+),
+
 comparable_offers as (
 
     select priced_offers.*
@@ -128,21 +163,18 @@ comparable_offers as (
 region_medians as (
 
     select
-        region_pool.snapshot_id,
+        pooled.pool_id,
         comparable_offers.offer_key,
         {{ median_of("comparable_offers.price_usd") }} as region_median_usd,
         count(distinct comparable_offers.region) as region_count
-    from region_pool
+    from pooled
     -- Many offers per member: that is what the median is taken over.
     inner join comparable_offers
         on
-            region_pool.member_snapshot_id = comparable_offers.snapshot_id
+            pooled.member_snapshot_id = comparable_offers.snapshot_id
             -- Commitments of one-region datasets are many and have on demand beside them as a yardstick.
-            and (
-                region_pool.snapshot_id = region_pool.member_snapshot_id
-                or comparable_offers.pricing_model in ('on_demand', 'spot')
-            )
-    group by region_pool.snapshot_id, comparable_offers.offer_key
+            and (pooled.member_count = 1 or comparable_offers.pricing_model in ('on_demand', 'spot'))
+    group by pooled.pool_id, comparable_offers.offer_key
     having count(distinct comparable_offers.region) >= 4
 
 ),
@@ -232,10 +264,10 @@ final as (
             ) as decimal(28, 8)
         ) as log_deviation
     from comparable_offers
-    inner join snapshots on comparable_offers.snapshot_id = snapshots.snapshot_id
+    inner join pools on comparable_offers.snapshot_id = pools.snapshot_id
     left join region_medians
         on
-            comparable_offers.snapshot_id = region_medians.snapshot_id
+            pools.pool_id = region_medians.pool_id
             and comparable_offers.offer_key = region_medians.offer_key
     left join family_ratios
         on
