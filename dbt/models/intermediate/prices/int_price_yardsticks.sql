@@ -112,8 +112,8 @@ region_pool as (
 
 ),
 
--- All the regions that one run pulled are held against one another: one pool, under the name of the least of them,
--- and one median per pool. Per snapshot, a day of 80 regions was read 80 times.
+-- All the regions that one run pulled are held against one another: one pool, under the name of the least of
+-- them, and one median per pool. Per snapshot, a day of 80 regions was read 80 times.
 pool_members as (
 
     select

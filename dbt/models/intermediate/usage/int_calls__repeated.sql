@@ -4,7 +4,52 @@
 -- rows of a source with one request_id on one day come together, or none. Copies are told apart within a UTC
 -- day, so that a day can be read without all the others: copies carry one start time.
 {%- set call = "usage_date, request_id, call_id, sub_index" %}
-with requests as (
+{%- set in_window = "true" if flags.FULL_REFRESH else "requests.started_at >= " ~ window_start_at() %}
+with roles as (
+
+    select * from {{ ref("int_usage_source_roles") }}
+
+),
+
+-- Ids that come again, by themselves: each of the three reads one column of all calls. What the few rows that
+-- have one share is then looked at in full.
+request_ids as (
+
+    select requests.request_id
+    from {{ ref("stg_usage__requests") }} as requests
+    left join roles on requests.source_name = roles.source_name
+    where {{ in_window }}
+    group by coalesce(roles.speaker, requests.source_name), requests.request_id
+    having count(*) > 1
+
+),
+
+trace_ids as (
+
+    select requests.trace_id
+    from {{ ref("stg_usage__requests") }} as requests
+    left join roles on requests.source_name = roles.source_name
+    where
+        {{ in_window }}
+        and requests.trace_id is not null
+        and coalesce(roles.role <> 'engine_requests', true)
+    group by requests.source_name, requests.trace_id
+    having count(*) > 1
+
+),
+
+call_ids as (
+
+    select requests.call_id
+    from {{ ref("stg_usage__requests") }} as requests
+    inner join roles on requests.source_name = roles.source_name
+    where {{ in_window }} and requests.call_id is not null and roles.role = 'engine_requests'
+    group by requests.source_name, requests.call_id
+    having count(*) > 1
+
+),
+
+requests as (
 
     select
         requests.*,
@@ -12,10 +57,14 @@ with requests as (
         -- A source that the ledger names no longer has no role, so nothing it says is a copy of another's.
         coalesce(roles.speaker, requests.source_name) as speaker
     from {{ ref("stg_usage__requests") }} as requests
-    left join {{ ref("int_usage_source_roles") }} as roles on requests.source_name = roles.source_name
-    {%- if not flags.FULL_REFRESH %}
-        where requests.started_at >= {{ window_start_at() }}
-    {%- endif %}
+    left join roles on requests.source_name = roles.source_name
+    where
+        {{ in_window }}
+        and (
+            requests.request_id in (select request_ids.request_id from request_ids)
+            or requests.trace_id in (select trace_ids.trace_id from trace_ids)
+            or requests.call_id in (select call_ids.call_id from call_ids)
+        )
 
 ),
 
@@ -121,11 +170,11 @@ in_role as (
     select
         *,
         row_number() over (
-            partition by speaker, {{ call }}, date_trunc('second', started_at) order by source_name
+            partition by speaker, {{ call }}, {{ second_of("started_at") }} order by source_name
         ) = 1 as is_counted,
-        min(least_tokens) over (partition by speaker, {{ call }}, date_trunc('second', started_at))
+        min(least_tokens) over (partition by speaker, {{ call }}, {{ second_of("started_at") }})
             as least_total_tokens,
-        max(most_tokens) over (partition by speaker, {{ call }}, date_trunc('second', started_at))
+        max(most_tokens) over (partition by speaker, {{ call }}, {{ second_of("started_at") }})
             as most_total_tokens
     from in_source
     where source_position = 1

@@ -103,6 +103,13 @@ request_days as (
             ) as uncounted_{{ measure }},
         {%- endfor %}
         cast(sum(request_usage.request_count) as bigint) as requests,
+        sum(
+            request_usage.call_count
+            - request_usage.failed_count
+            - request_usage.missing_token_count
+            - request_usage.gateway_cache_count
+        ) as stated_count,
+        sum(request_usage.missing_token_count) as missing_count,
         cast(sum(request_usage.dropped_duplicate_count) as bigint) as duplicates_requests,
         cast(sum(request_usage.gateway_cache_count) as bigint) as gateway_cache_requests,
         cast(sum(request_usage.failed_count) as bigint) as failed_calls_requests,
@@ -218,71 +225,86 @@ engine_steps as (
 matched_days as (
 
     select
-        deployment,
-        usage_date,
-        role,
+        matched_calls.deployment,
+        matched_calls.usage_date,
+        matched_calls.role,
         -- Ids are shared where most calls that state tokens are found among the engine's records.
-        coalesce(sum(case when outcome = 'stated' and is_matched then call_count end), 0) * 2
-        >= coalesce(sum(case when outcome = 'stated' then call_count end), 0)
-        and sum(case when is_matched then 1 else 0 end) > 0 as has_shared_ids,
+        coalesce(sum(case when matched_calls.outcome = 'stated' then matched_calls.call_count end), 0) * 2
+        >= max(request_days.stated_count) as has_shared_ids,
         {%- for measure, class in tokens.items() %}
             -- What each answer generates is told of; the prompt is told once.
             coalesce(
                 sum(
                     case
-                        when outcome = 'stated' and is_matched
-                            then {{ 0 if class == "output" else "further_" ~ class ~ "_tokens" }}
+                        when matched_calls.outcome = 'stated'
+                            then {{ "0" if class == "output" else "matched_calls.further_%s_tokens" % class }}
                     end
                 ),
                 0
             ) as repeated_prompts_{{ measure }},
-            coalesce(sum(case when outcome = 'missing' and is_matched then engine_{{ class }}_tokens end), 0)
-                as missing_usage_{{ measure }},
-            coalesce(sum(case when outcome = 'failed' and is_matched then engine_{{ class }}_tokens end), 0)
-                as failed_calls_{{ measure }},
+            {%- for outcome, part in {"missing": "missing_usage", "failed": "failed_calls"}.items() %}
+                coalesce(
+                    sum(
+                        case
+                            when matched_calls.outcome = '{{ outcome }}'
+                                then matched_calls.engine_{{ class }}_tokens
+                        end
+                    ),
+                    0
+                ) as {{ part }}_{{ measure }},
+            {%- endfor %}
             coalesce(
                 sum(
                     case
-                        when outcome = 'stated' and is_matched
-                            then engine_{{ class }}_tokens - {{ class }}_tokens
+                        when matched_calls.outcome = 'stated'
+                            then matched_calls.engine_{{ class }}_tokens - matched_calls.{{ class }}_tokens
                     end
                 ),
                 0
             ) as matched_gap_{{ measure }},
-            coalesce(sum(case when outcome = 'stated' and not is_matched then {{ class }}_tokens end), 0)
-                as unmatched_{{ measure }},
+            coalesce(max(request_days.{{ measure }}), 0)
+            - coalesce(
+                sum(case when matched_calls.outcome = 'stated' then matched_calls.{{ class }}_tokens end), 0
+            ) as unmatched_{{ measure }},
             0 as never_finished_{{ measure }},
-            coalesce(sum(case when is_matched then engine_{{ class }}_tokens end), 0)
-                as engine_{{ measure }},
+            coalesce(sum(matched_calls.engine_{{ class }}_tokens), 0) as engine_{{ measure }},
         {%- endfor %}
         coalesce(
             sum(
                 case
-                    when outcome in ('stated', 'missing') and is_matched
-                        then engine_request_count - call_count
+                    when matched_calls.outcome in ('stated', 'missing')
+                        then matched_calls.engine_request_count - matched_calls.call_count
                 end
             ),
             0
         ) as repeated_prompts_requests,
         0 as missing_usage_requests,
-        coalesce(sum(case when outcome = 'failed' and is_matched then engine_request_count end), 0)
-            as failed_calls_requests,
+        coalesce(
+            sum(case when matched_calls.outcome = 'failed' then matched_calls.engine_request_count end), 0
+        ) as failed_calls_requests,
         coalesce(
             sum(
                 case
-                    when outcome in ('stated', 'missing') and is_matched
-                        then engine_request_count - call_count
+                    when matched_calls.outcome in ('stated', 'missing')
+                        then matched_calls.engine_request_count - matched_calls.call_count
                 end
             ),
             0
         ) as matched_gap_requests,
-        coalesce(sum(case when outcome = 'stated' and not is_matched then call_count end), 0)
+        max(request_days.stated_count)
+        - coalesce(sum(case when matched_calls.outcome = 'stated' then matched_calls.call_count end), 0)
             as unmatched_requests,
-        coalesce(sum(case when outcome = 'missing' and not is_matched then call_count end), 0)
+        max(request_days.missing_count)
+        - coalesce(sum(case when matched_calls.outcome = 'missing' then matched_calls.call_count end), 0)
             as never_finished_requests,
-        coalesce(sum(case when is_matched then engine_request_count end), 0) as engine_requests
+        coalesce(sum(matched_calls.engine_request_count), 0) as engine_requests
     from matched_calls
-    group by deployment, usage_date, role
+    inner join request_days
+        on
+            matched_calls.deployment = request_days.deployment
+            and matched_calls.usage_date = request_days.usage_date
+            and matched_calls.role = request_days.role
+    group by matched_calls.deployment, matched_calls.usage_date, matched_calls.role
 
 ),
 

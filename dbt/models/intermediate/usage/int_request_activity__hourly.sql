@@ -39,7 +39,7 @@ replica_requests as (
         -- Two logs of one role that know the replica by one name speak of one replica.
         coalesce(nullif(requests.replica_hint, ''), ' ' || requests.source_name) as replica_name,
         -- An instant of the call: the last whole second in it, or its start.
-        greatest(date_trunc('second', requests.completed_at), requests.started_at) as inside_at,
+        greatest({{ second_of("requests.completed_at") }}, requests.started_at) as inside_at,
         requests.started_at,
         requests.completed_at
     from requests
@@ -79,31 +79,49 @@ preceded as (
 
 ),
 
-numbered as (
+-- A call that begins after all before it have ended begins a busy stretch, and they ended the one before.
+-- Only these few are sorted again.
+starts as (
 
     select
-        *,
-        -- Counts the starts of busy stretches so far: the requests of one stretch share the number.
-        sum(case when started_at <= busy_until_at then 0 else 1 end) over (
-            partition by deployment, role, replica_name
-            order by started_at, completed_at
-            rows between unbounded preceding and current row
-        ) as stretch_number
+        deployment,
+        role,
+        replica_name,
+        started_at,
+        busy_until_at
     from preceded
+    where busy_until_at is null or started_at > busy_until_at
+
+),
+
+last_ends as (
+
+    select
+        deployment,
+        role,
+        replica_name,
+        max(completed_at) as last_completed_at
+    from overlapping
+    group by deployment, role, replica_name
 
 ),
 
 busy_stretches as (
 
     select
-        deployment,
-        role,
-        replica_name,
-        stretch_number,
-        min(started_at) as busy_from_at,
-        max(completed_at) as busy_to_at
-    from numbered
-    group by deployment, role, replica_name, stretch_number
+        starts.deployment,
+        starts.role,
+        starts.replica_name,
+        starts.started_at as busy_from_at,
+        lead(starts.busy_until_at, 1, last_ends.last_completed_at) over (
+            partition by starts.deployment, starts.role, starts.replica_name order by starts.started_at
+        ) as busy_to_at
+    from starts
+    inner join last_ends
+        on
+            starts.deployment = last_ends.deployment
+            and starts.role = last_ends.role
+            and starts.replica_name = last_ends.replica_name
 
 ),
 
