@@ -9,6 +9,7 @@ import csv
 import fcntl
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -478,11 +479,9 @@ def dev(
     """Open the Dagster web page on this ledger: assets, checks, runs, schedule."""
     settings = load_settings(config, data_dir)
     apply_environment(settings)
-    dg = Path(sys.executable).with_name("dg")
-    if not dg.exists():
-        _fail("the web page is an extra: pip install 'inference-ledger[ui]'")
+    dg = shutil.which("dg") or _fail("the web page is an extra: pip install 'inference-ledger[ui]'")
     with contextlib.suppress(KeyboardInterrupt):
-        command = [str(dg), "dev", "--port", str(port)]
+        command = [dg, "dev", "--port", str(port)]
         raise typer.Exit(subprocess.call(command, cwd=PROJECT_ROOT))  # noqa: S603 - our own program, and a number
 
 

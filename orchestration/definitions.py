@@ -5,7 +5,6 @@ import logging
 import re
 import shutil
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -194,8 +193,8 @@ def prepare_dbt() -> None:
     files = [path for folder in folders for path in (DBT_DIR / folder).rglob("*") if path.is_file()]
     newest = max(path.stat().st_mtime for path in [DBT_DIR / "dbt_project.yml", DBT_DIR / "profiles.yml", *files])
     if not manifest.exists() or manifest.stat().st_mtime < newest:
-        command = [str(Path(sys.executable).with_name("dbt")), "--quiet", "parse", "--profiles-dir", "."]
-        subprocess.run(command, cwd=DBT_DIR, check=True)  # noqa: S603 - our own program, no outside input
+        command = ["dbt", "--quiet", "parse", "--profiles-dir", "."]  # the own one: `apply_environment` put it first
+        subprocess.run(command, cwd=DBT_DIR, check=True)  # noqa: S603 - no outside input
 
 
 def remove_old_dbt_runs() -> None:

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import os
 import re
-import sys
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -1294,8 +1294,8 @@ def dbt_environment(warehouse: Path, work_dir: Path) -> dict[str, str]:
 
 
 def put_own_commands_first() -> None:
-    """Makes the `dbt` beside this Python the one that is found, also where the environment is not activated."""
-    own = str(Path(sys.executable).parent)
+    """Makes the `dbt` of this Python the one that is found, also where the environment is not activated."""
+    own = sysconfig.get_path("scripts")  # Debian has them in /usr/local/bin, its Python in /usr/bin
     path = os.environ.get("PATH", "")
     if path.split(os.pathsep)[0] != own:
         os.environ["PATH"] = os.pathsep.join([own, path])
