@@ -1,6 +1,7 @@
 """The code location Dagster loads, and the daily job run in this process."""
 
 import contextlib
+import fcntl
 import logging
 import re
 import shutil
@@ -107,6 +108,7 @@ def _progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
 def defs() -> dg.Definitions:
     """All assets, checks, the daily job and its schedule."""
     put_own_commands_first()
+    prepare_dbt()
     found = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
     own = dg.Definitions(
         jobs=[daily_job],
@@ -135,7 +137,6 @@ def run_daily_job(
         listener: called with each event, for progress on screen.
     """
     apply_environment(settings)
-    prepare_dbt()
     job = defs().get_repository_def().get_job("daily_job")
     idle = idle_assets(settings)
     _progress.listener = listener
@@ -187,14 +188,20 @@ def idle_assets(settings: Settings) -> set[dg.AssetKey]:
 
 
 def prepare_dbt() -> None:
-    """Parses the dbt project when its manifest is missing or older than a project file: Dagster loads the manifest."""
+    """Parses the dbt project when its manifest is missing or older than a project file: Dagster loads the manifest.
+
+    One process at a time: on a new machine the daemon and the web server load their definitions together.
+    """
     manifest = dbt_target_dir() / "manifest.json"
     folders = ("models", "macros", "seeds", "tests")
     files = [path for folder in folders for path in (DBT_DIR / folder).rglob("*") if path.is_file()]
     newest = max(path.stat().st_mtime for path in [DBT_DIR / "dbt_project.yml", DBT_DIR / "profiles.yml", *files])
-    if not manifest.exists() or manifest.stat().st_mtime < newest:
-        command = ["dbt", "--quiet", "parse", "--profiles-dir", "."]  # the own one: `apply_environment` put it first
-        subprocess.run(command, cwd=DBT_DIR, check=True)  # noqa: S603 - no outside input
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    with (manifest.parent / "parse.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not manifest.exists() or manifest.stat().st_mtime < newest:
+            command = ["dbt", "--quiet", "parse", "--profiles-dir", "."]  # the own one: `defs` has put it first
+            subprocess.run(command, cwd=DBT_DIR, check=True)  # noqa: S603 - no outside input
 
 
 def remove_old_dbt_runs() -> None:

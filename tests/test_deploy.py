@@ -1,5 +1,6 @@
 """The files in deploy/: systemd takes the units, and what they start exists."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -52,3 +53,23 @@ def test_compose_starts_what_is_there() -> None:
         assert shutil.which(services[name]["command"][0], path=str(Path(sys.executable).parent)), name
         # SQLAlchemy 2.1 takes the bare scheme for psycopg 3, in whose words dagster-postgres 0.29 does not speak.
         assert services[name]["environment"]["DAGSTER_POSTGRES_URL"].startswith("postgresql+psycopg2://")
+
+
+def test_the_daemon_and_the_web_server_load_the_definitions_of_a_new_machine_together(tmp_path: Path) -> None:
+    """A new volume holds no manifest of the dbt project: the first to come makes it, the other waits."""
+    command = [Path(sys.executable).with_name("dagster"), "definitions", "validate", "--workspace", "workspace.yaml"]
+    shared = {name: str(tmp_path / name) for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH", "LEDGER_WAREHOUSE")}
+    both = []
+    for name in ("daemon", "webserver"):
+        home = tmp_path / name  # apart: making its SQLite files is Dagster's own race
+        home.mkdir()
+        environment = {**os.environ, **shared, "DAGSTER_HOME": str(home)}
+        both.append(
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
+    for one in both:
+        printed, _ = one.communicate()
+        assert one.returncode == 0, printed[-2000:]
+        assert "All code locations passed validation" in printed
