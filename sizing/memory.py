@@ -299,7 +299,7 @@ class Overheads:
 # on one GPU, 2.4-5 for large mixtures of experts; five copies of the logits in the sampler.
 _NON_TORCH_GIB, _NON_TORCH_NCCL_GIB = 0.2, 1.3
 _GRAPHS_GIB, _GRAPHS_TENSOR_GIB, _GRAPHS_EXPERTS_GIB = 0.7, 0.5, 1.5
-_LOGIT_COPIES = 5
+LOGIT_COPIES = 5
 
 
 def estimate_overheads(
@@ -316,7 +316,7 @@ def estimate_overheads(
         cut = 1 if parallel.is_expert else parallel.tensor
         expert = next(weight.shape[0] for weight in model.weights if weight.part == "routed_expert")
         width = max(width, model.experts_per_token * (3 * expert / cut + model.hidden_size) + 4 * model.hidden_size)
-    logits = settings.sequences(gpu) * model.vocab_size * 4 * _LOGIT_COPIES
+    logits = settings.sequences(gpu) * model.vocab_size * 4 * LOGIT_COPIES
     several = parallel.tensor * parallel.data * parallel.pipeline > 1
     return Overheads(
         non_torch_gib=_NON_TORCH_GIB + (_NON_TORCH_NCCL_GIB if several else 0),
