@@ -3,6 +3,7 @@
 The arithmetic is `sizing.replicas`; here it meets the price book, and the answer becomes words and data.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Any
 
 from orchestration.fleet_requests import RequestCurve
 from orchestration.sizing_answers import Offer
-from sizing.fleet import GpuOption
+from sizing.fleet import GpuOption, least_gpus
 from sizing.replicas import (
     Machines,
     Mix,
@@ -85,6 +86,7 @@ class TypeReplicas:
         peak_step, peak: the first step with the most load, and its stream.
         needed: per step, replicas for the load.
         running: per step, the same with spares.
+        least: with fewer no schedule, however clever, has every request of the curve in a slot in the promised time.
         wait_share: of the requests of the peak that wait longer than is promised; spares do not serve.
         machines: for the most that run.
         usd_per_hour: of these machines.
@@ -99,6 +101,7 @@ class TypeReplicas:
     peak: Mix
     needed: Sequence[int]
     running: Sequence[int]
+    least: int
     wait_share: float
     machines: Machines
     usd_per_hour: Decimal
@@ -199,6 +202,7 @@ def _replicas_of(
         peak=peak,
         needed=needed,
         running=running,
+        least=_least_replicas(mixes, curve.step_seconds, staffing.max_wait_seconds),
         wait_share=peak.queue(needed[peak_step], arrivals_scv=staffing.arrivals_scv).probability_wait_exceeds(
             staffing.max_wait_seconds
         ),
@@ -206,6 +210,18 @@ def _replicas_of(
         usd_per_hour=usd_per_hour(offer, most),
         schedule=schedule,
         followed_usd=followed_usd(offer),
+    )
+
+
+def _least_replicas(mixes: Sequence[Mix | None], step_seconds: int | None, max_wait_seconds: float) -> int:
+    busy = [0.0 if mix is None else mix.busy_replicas for mix in mixes]
+    if step_seconds is None:
+        return math.ceil(busy[0] - 1e-9)  # a rate for all times: any wait is used up in the end
+    longest = max(mix.service_seconds for mix in mixes if mix is not None)
+    return least_gpus(
+        [replicas * step_seconds for replicas in busy],
+        step_seconds=step_seconds,
+        max_delay_seconds=max_wait_seconds + longest,
     )
 
 
@@ -224,7 +240,8 @@ def replica_lines(replicas: Sequence[TypeReplicas], curve: RequestCurve, staffin
         most = max(each.running)
         idle = each.machines.gpus_paid - each.machines.gpus_used
         lines.append(
-            f"  {most} {each.name} ({max(each.needed)} needed, {most - max(each.needed)} spare): "
+            f"  {most} {each.name} ({max(each.needed)} needed, {most - max(each.needed)} spare; "
+            f"under {each.least} impossible): "
             f"{each.usd_per_hour:,.2f} USD per hour, {_where(each.offer)}"
             + (f", {idle} of {each.machines.gpus_paid} GPUs left over" if idle else "")
             + _followed_words(each)
@@ -299,6 +316,7 @@ def _type_data(each: TypeReplicas, curve: RequestCurve) -> dict[str, Any]:
         "provider": each.offer.provider,
         "region": each.offer.region,
         "instance_type": each.offer.instance_type,
+        "least_replicas": each.least,
         "needed_replicas": max(each.needed),
         "replicas": max(each.running),
         "machines": each.machines.machines,

@@ -320,6 +320,7 @@ def test_replicas_of_one_type_with_spares_on_whole_machines(fleet_ledger: Path) 
         slots, seconds = known[gpu, gpus]
         full = 90 * seconds / slots
         assert each["needed_replicas"] == math.ceil(full / 0.8)
+        assert each["least_replicas"] == math.ceil(full)
         assert each["replicas"] == each["needed_replicas"] + 1
         assert each["steps"][0]["slots_per_replica"] == pytest.approx(slots)
         assert each["steps"][0]["service_scv"] == pytest.approx(0, abs=1e-9)
@@ -333,7 +334,9 @@ def test_replicas_of_one_type_with_spares_on_whole_machines(fleet_ledger: Path) 
     text = command(fleet_ledger, *ASKED, "--spares", "0", "--gpu", "H100")
     one = types["H100-SXM-80GB", 1]["needed_replicas"]
     machines = math.ceil(one / 8)
-    assert f"{one} H100-SXM-80GB ({one} needed, 0 spare): {machines * 8 * 6.88:,.2f} USD per hour" in text
+    least = types["H100-SXM-80GB", 1]["least_replicas"]
+    alone = f"{one} H100-SXM-80GB ({one} needed, 0 spare; under {least} impossible)"
+    assert f"{alone}: {machines * 8 * 6.88:,.2f} USD per hour" in text
     assert f"p5.48xlarge, {machines * 8 - one} of {machines * 8} GPUs left over" in text
     # Three zones: with one lost the other two suffice.
     spread = replica_types(json.loads(command(fleet_ledger, *ASKED, "--zones", "3", "--json")))["L40S-48GB", 1]
@@ -376,6 +379,10 @@ def test_replicas_along_a_curve(fleet_ledger: Path) -> None:
         slots, seconds = known[gpu, gpus]
         more = small[gpu, gpus][1] / small[gpu, gpus][0]
         full = [90 * seconds / slots, 180 * seconds / slots + more, 45 * seconds / slots]
+        # What arrives in a stretch of hours has that long, the second it may wait, and the time it takes itself.
+        stretches = ((full[:1], 1), (full[1:2], 1), (full[2:], 1), (full[:2], 2), (full[1:], 2), (full, 3))
+        least = max(sum(work) * 3600 / (hours * 3600 + 1 + seconds) for work, hours in stretches)
+        assert each["least_replicas"] == math.ceil(least)
         low, high, last = (math.ceil(number / 0.8) + 1 for number in full)
         assert [step["replicas"] for step in each["steps"]] == [low, high, last]
         if low > last:
