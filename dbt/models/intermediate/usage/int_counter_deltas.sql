@@ -7,23 +7,44 @@
 
 -- depends_on: {{ ref('stg_ledger__run') }}
 -- A counter is known only through differences. What counts as the previous scrape must not depend on which
--- days a run rebuilds, so a scrape more than a week back is no predecessor, and a run reads a week more than
--- it writes.
+-- days a run rebuilds, so a scrape more than a week back is no predecessor, and a run looks a week further
+-- back than it writes: for the last scrape of each series.
 {%- set look_back_hours = scrape_look_back_hours() %}
 {%- set first_scrape_hours = 3 %}
 {#- An increase is judged over so many seconds at least: after a late scrape two may follow at once. #}
 {%- set least_judged_seconds = 15 %}
 {#- Where the ledger does not say how many GPUs a replica has: as many as the common large machine. #}
 {%- set assumed_gpus = 8 %}
-{%- set series %}
-source_name, replica_key, engine, model_name, metric_name, label_value, usage_metric
-{%- endset %}
+{%- set series = [
+    "source_name", "replica_key", "engine", "model_name", "metric_name", "label_value", "usage_metric",
+] %}
 
 with samples as (
 
     select * from {{ ref("stg_usage__samples") }}
     {%- if is_incremental() %}
-        where scraped_at >= {{ window_start_at(look_back_hours) }}
+        where scraped_at >= {{ window_start_at() }}
+
+        union all
+
+        select earlier.*
+        from {{ ref("stg_usage__samples") }} as earlier
+        inner join (
+            select
+                {{ series | join(", ") }},
+                max(scraped_at) as scraped_at
+            from {{ ref("stg_usage__samples") }}
+            where scraped_at >= {{ window_start_at(look_back_hours) }} and scraped_at < {{ window_start_at() }}
+            group by {{ series | join(", ") }}
+        ) as last_one
+            on
+                earlier.scraped_at = last_one.scraped_at
+                {%- for column in series %}
+                    and earlier.{{ column }} = last_one.{{ column }}
+                {%- endfor %}
+        where
+            earlier.scraped_at >= {{ window_start_at(look_back_hours) }}
+            and earlier.scraped_at < {{ window_start_at() }}
     {%- endif %}
 
 ),
@@ -40,20 +61,109 @@ source_gpus as (
 
 ),
 
+-- Sorted by a number: by the seven names of a series it takes five times as long.
+all_series as (
+
+    select
+        {{ series | join(", ") }},
+        row_number() over (order by {{ series | join(", ") }}) as series_number
+    from samples
+    group by {{ series | join(", ") }}
+
+),
+
+numbered as (
+
+    select
+        all_series.series_number,
+        samples.preference,
+        samples.scraped_at,
+        samples.counter_value,
+        samples.series_created_at,
+        samples.process_started_at,
+        samples.file_id
+    from samples
+    inner join all_series
+        on
+            {% for column in series -%}
+                {{ "and " if not loop.first }}samples.{{ column }} = all_series.{{ column }}
+            {% endfor %}
+    where samples.usage_metric <> 'not_counted'
+
+),
+
+repeated_instants as (
+
+    select
+        series_number,
+        scraped_at
+    from numbered
+    group by series_number, scraped_at
+    having count(*) > 1
+
+),
+
 -- One row per series and instant. Duplicates that disagree (two files with one scrape time, the shards of one
 -- engine) leave the larger value: a counter only grows, so the smaller one is older.
 ranked as (
 
     select
-        *,
-        count(*) over (partition by {{ series }}, scraped_at) - 1 as dropped_duplicate_count,
-        min(counter_value) over (partition by {{ series }}, scraped_at)
-        < max(counter_value) over (partition by {{ series }}, scraped_at) as has_disagreeing_duplicates,
+        numbered.*,
+        count(*) over (partition by numbered.series_number, numbered.scraped_at) - 1
+            as dropped_duplicate_count,
+        min(numbered.counter_value) over (partition by numbered.series_number, numbered.scraped_at)
+        < max(numbered.counter_value) over (partition by numbered.series_number, numbered.scraped_at)
+            as has_disagreeing_duplicates,
         row_number() over (
-            partition by {{ series }}, scraped_at
-            order by counter_value desc, series_created_at desc, process_started_at desc, file_id asc
+            partition by numbered.series_number, numbered.scraped_at
+            order by
+                numbered.counter_value desc,
+                numbered.series_created_at desc,
+                numbered.process_started_at desc,
+                numbered.file_id asc
         ) as value_rank
-    from samples
+    from numbered
+    inner join repeated_instants
+        on
+            numbered.series_number = repeated_instants.series_number
+            and numbered.scraped_at = repeated_instants.scraped_at
+
+),
+
+instants as (
+
+    select
+        series_number,
+        preference,
+        scraped_at,
+        counter_value,
+        series_created_at,
+        process_started_at,
+        0 as dropped_duplicate_count,
+        false as has_disagreeing_duplicates
+    from numbered
+    where
+        not exists (
+            select 1
+            from repeated_instants
+            where
+                numbered.series_number = repeated_instants.series_number
+                and numbered.scraped_at = repeated_instants.scraped_at
+        )
+
+    union all
+
+    select
+        series_number,
+        preference,
+        scraped_at,
+        counter_value,
+        series_created_at,
+        process_started_at,
+        dropped_duplicate_count,
+        has_disagreeing_duplicates
+    from ranked
+    where value_rank = 1
 
 ),
 
@@ -62,16 +172,15 @@ series_instants as (
     select
         *,
         coalesce(series_created_at, process_started_at) as incarnation_started_at,
-        lag(scraped_at) over (partition by {{ series }} order by scraped_at) as any_previous_scraped_at,
-        lag(counter_value) over (partition by {{ series }} order by scraped_at) as previous_value,
+        lag(scraped_at) over (partition by series_number order by scraped_at) as any_previous_scraped_at,
+        lag(counter_value) over (partition by series_number order by scraped_at) as previous_value,
         lag(series_created_at) over (
-            partition by {{ series }} order by scraped_at
+            partition by series_number order by scraped_at
         ) as previous_series_created_at,
         lag(process_started_at) over (
-            partition by {{ series }} order by scraped_at
+            partition by series_number order by scraped_at
         ) as previous_process_started_at
-    from ranked
-    where value_rank = 1 and usage_metric <> 'not_counted'
+    from instants
 
 ),
 
@@ -112,6 +221,18 @@ classified as (
 
 ),
 
+named as (
+
+    select
+        classified.*,
+        {%- for column in series %}
+            all_series.{{ column }}{% if not loop.last %},{% endif %}
+        {%- endfor %}
+    from classified
+    inner join all_series on classified.series_number = all_series.series_number
+
+),
+
 measured as (
 
     select
@@ -131,7 +252,7 @@ measured as (
                 )
             when delta_basis = 'first_scrape' then least(incarnation_started_at, scraped_at)
         end as window_start_at
-    from classified
+    from named
 
 ),
 
