@@ -8,7 +8,7 @@
 -- depends_on: {{ ref('stg_ledger__run') }}
 -- A counter is known only through differences. What counts as the previous scrape must not depend on which
 -- days a run rebuilds, so a scrape more than a week back is no predecessor, and a run looks a week further
--- back than it writes: for the last scrape of each series.
+-- back than it writes: for the last scrape of each series, in what it wrote before.
 {%- set look_back_hours = scrape_look_back_hours() %}
 {%- set first_scrape_hours = 3 %}
 {#- An increase is judged over so many seconds at least: after a late scrape two may follow at once. #}
@@ -24,27 +24,6 @@ with samples as (
     select * from {{ ref("stg_usage__samples") }}
     {%- if is_incremental() %}
         where scraped_at >= {{ window_start_at() }}
-
-        union all
-
-        select earlier.*
-        from {{ ref("stg_usage__samples") }} as earlier
-        inner join (
-            select
-                {{ series | join(", ") }},
-                max(scraped_at) as scraped_at
-            from {{ ref("stg_usage__samples") }}
-            where scraped_at >= {{ window_start_at(look_back_hours) }} and scraped_at < {{ window_start_at() }}
-            group by {{ series | join(", ") }}
-        ) as last_one
-            on
-                earlier.scraped_at = last_one.scraped_at
-                {%- for column in series %}
-                    and earlier.{{ column }} = last_one.{{ column }}
-                {%- endfor %}
-        where
-            earlier.scraped_at >= {{ window_start_at(look_back_hours) }}
-            and earlier.scraped_at < {{ window_start_at() }}
     {%- endif %}
 
 ),
@@ -164,6 +143,40 @@ instants as (
         has_disagreeing_duplicates
     from ranked
     where value_rank = 1
+    {%- if is_incremental() %}
+
+        union all
+
+        -- What was written before the window stands: a run that changes it opens the window.
+        select
+            all_series.series_number,
+            earlier.preference,
+            earlier.scraped_at,
+            earlier.counter_value,
+            earlier.series_created_at,
+            earlier.process_started_at,
+            earlier.dropped_duplicate_count,
+            earlier.has_disagreeing_duplicates
+        from (
+            select
+                {{ series | join(", ") }},
+                max(scraped_at) as scraped_at
+            from {{ this }}
+            where scraped_at >= {{ window_start_at(look_back_hours) }} and scraped_at < {{ window_start_at() }}
+            group by {{ series | join(", ") }}
+        ) as last_one
+        inner join {{ this }} as earlier
+            on
+                last_one.scraped_at = earlier.scraped_at
+                {%- for column in series %}
+                    and last_one.{{ column }} = earlier.{{ column }}
+                {%- endfor %}
+        inner join all_series
+            on
+                {% for column in series -%}
+                    {{ "and " if not loop.first }}earlier.{{ column }} = all_series.{{ column }}
+                {% endfor %}
+    {%- endif %}
 
 ),
 
