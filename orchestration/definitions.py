@@ -107,7 +107,6 @@ def _progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
 @dg.definitions
 def defs() -> dg.Definitions:
     """All assets, checks, the daily job and its schedule."""
-    put_own_commands_first()
     prepare_dbt()
     found = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
     own = dg.Definitions(
@@ -192,6 +191,7 @@ def prepare_dbt() -> None:
 
     One process at a time: on a new machine the daemon and the web server load their definitions together.
     """
+    put_own_commands_first()
     manifest = dbt_target_dir() / "manifest.json"
     folders = ("models", "macros", "seeds", "tests")
     files = [path for folder in folders for path in (DBT_DIR / folder).rglob("*") if path.is_file()]
@@ -200,7 +200,7 @@ def prepare_dbt() -> None:
     with (manifest.parent / "parse.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not manifest.exists() or manifest.stat().st_mtime < newest:
-            command = ["dbt", "--quiet", "parse", "--profiles-dir", "."]  # the own one: `defs` has put it first
+            command = ["dbt", "--quiet", "parse", "--profiles-dir", "."]
             subprocess.run(command, cwd=DBT_DIR, check=True)  # noqa: S603 - no outside input
 
 
