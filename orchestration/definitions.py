@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import textwrap
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -115,9 +116,11 @@ def defs() -> dg.Definitions:
         executor=dg.in_process_executor,
         loggers={"progress": dg.LoggerDefinition(_progress_logger), "console": dg.colored_console_logger},
     )
-    return dg.Definitions.merge(found, own).map_asset_specs(
-        func=lambda spec: spec.replace_attributes(freshness_policy=freshness)
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # or the daemon's log says it at each load
+        return dg.Definitions.merge(found, own).map_asset_specs(
+            func=lambda spec: spec.replace_attributes(freshness_policy=freshness)
+        )
 
 
 def run_daily_job(
