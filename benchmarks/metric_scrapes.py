@@ -108,6 +108,13 @@ def loaded(settings: Settings) -> float:
     return time.perf_counter() - began
 
 
+def bytes_a_counter(settings: Settings) -> float:
+    """Size of the warehouse over the samples in it."""
+    with duckdb.connect(str(settings.warehouse_path), read_only=True) as con:
+        [(count,)] = con.execute("select count(*) from raw.metric_samples").fetchall()
+    return settings.warehouse_path.stat().st_size / count
+
+
 def increased(settings: Settings) -> float:
     """Runs dbt up to the hourly increases and looks at the sum; seconds, dbt's start included."""
     began = time.perf_counter()
@@ -224,7 +231,7 @@ def main() -> None:
         scan = bare_scan(answers)
         before = processor_seconds()
         load = loaded(settings)
-        kept = settings.warehouse_path.stat().st_size
+        kept = bytes_a_counter(settings)
         increase = increased(settings)
         spent = processor_seconds() - before
         with duckdb.connect(str(settings.warehouse_path), read_only=True) as con:
@@ -237,7 +244,7 @@ def main() -> None:
         scrapes = options.replicas * 86400 // options.interval
         total = load + increase
         print(f"{scrapes:,} scrapes by Prometheus answers, {samples:,} samples")
-        print(f"  the warehouse takes {kept / samples:.0f} bytes a sample")
+        print(f"  the warehouse takes {kept:.0f} bytes a counter that is kept")
         print(f"  load {load:.1f} s, hourly increases {increase:.1f} s: {scrapes / total:,.0f} scrapes/s")
         print(f"  {total / scan:.1f} x a bare scan ({scan:.1f} s), {spent:.0f} processor seconds")
         print(f"  pandas takes {slow / total:.1f} x as long ({slow:.0f} s)")
@@ -246,10 +253,13 @@ def main() -> None:
         paths = write_pages(root / "pages", options.replicas, options.page_scrapes, options.interval)
         settings = ledger(root, "metrics", "path: 'pages/*/*.prom'")
         scan = bare_scan_of_pages(paths)
-        load, increase = loaded(settings), increased(settings)
+        load = loaded(settings)
+        kept = bytes_a_counter(settings)
+        increase = increased(settings)
         slow = pages_in_pandas(paths)
         size = paths[0].stat().st_size
         print(f"{len(paths):,} scrapes as page files of {size:,} bytes")
+        print(f"  the warehouse takes {kept:.0f} bytes a counter that is kept")
         print(f"  load {load:.1f} s, hourly increases {increase:.1f} s: {len(paths) / load:,.0f} pages/s loaded")
         print(f"  load is {load / scan:.1f} x a bare scan ({scan:.1f} s)")
         print(f"  pandas takes {slow / load:.1f} x as long ({slow:.1f} s)")

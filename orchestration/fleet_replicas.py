@@ -202,7 +202,7 @@ def _replicas_of(
         peak=peak,
         needed=needed,
         running=running,
-        least=_least_replicas(mixes, curve.step_seconds, staffing.max_wait_seconds),
+        least=_least_replicas(unit, curve, mixes, staffing.max_wait_seconds),
         wait_share=peak.queue(needed[peak_step], arrivals_scv=staffing.arrivals_scv).probability_wait_exceeds(
             staffing.max_wait_seconds
         ),
@@ -213,14 +213,18 @@ def _replicas_of(
     )
 
 
-def _least_replicas(mixes: Sequence[Mix | None], step_seconds: int | None, max_wait_seconds: float) -> int:
+def _least_replicas(unit: Unit, curve: RequestCurve, mixes: Sequence[Mix | None], max_wait_seconds: float) -> int:
     busy = [0.0 if mix is None else mix.busy_replicas for mix in mixes]
-    if step_seconds is None:
+    if curve.step_seconds is None:
         return math.ceil(busy[0] - 1e-9)  # a rate for all times: any wait is used up in the end
-    longest = max(mix.service_seconds for mix in mixes if mix is not None)
+    longest = max(
+        unit.points[each.name].request_seconds(each.workload.output_tokens)
+        for each in curve.demands
+        if each.name in curve.sizes
+    )
     return least_gpus(
-        [replicas * step_seconds for replicas in busy],
-        step_seconds=step_seconds,
+        [replicas * curve.step_seconds for replicas in busy],
+        step_seconds=curve.step_seconds,
         max_delay_seconds=max_wait_seconds + longest,
     )
 

@@ -25,6 +25,7 @@ from orchestration.warehouse import (
     transform_digest,
 )
 from scrapers.landing import Landing
+from tests.oracle_answers import oci_answer
 
 DAY = datetime(2026, 10, 1, 6, tzinfo=UTC)
 
@@ -33,23 +34,6 @@ DAY = datetime(2026, 10, 1, 6, tzinfo=UTC)
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "ledger.yaml").write_text("prices: {bundled: [bundled], sources: {oci: }}\n", encoding="utf-8")
     return load_settings(tmp_path / "ledger.yaml", tmp_path / "data")
-
-
-def oci_answer(prices: dict[str, object], currency: str = "USD") -> bytes:
-    """The cetools product list with GPU parts at the given prices."""
-    items = [
-        {
-            "partNumber": part,
-            "displayName": f"OCI - Compute - GPU - {part}",
-            "metricName": "GPU Per Hour",
-            "serviceCategory": "Compute - GPU",
-            "currencyCodeLocalizations": [
-                {"currencyCode": currency, "prices": [{"model": "PAY_AS_YOU_GO", "value": price}]}
-            ],
-        }
-        for part, price in prices.items()
-    ]
-    return json.dumps({"lastUpdated": "2026-10-01T14:18:05.193Z", "items": items}).encode()
 
 
 def replay(settings: Settings, content: bytes, at: datetime, **options: Any) -> LoadResult:

@@ -409,6 +409,27 @@ def test_replicas_along_a_curve(fleet_ledger: Path) -> None:
     assert "committed, so nothing is saved by following the curve" in committed
 
 
+def test_no_schedule_serves_with_fewer_where_sizes_are_mixed(fleet_ledger: Path) -> None:
+    """Steps of ten seconds: the work of the last second may be done as late as the longest size takes, not the mean."""
+    (fleet_ledger / "requests.csv").write_text(
+        "ts,input_tokens,output_tokens,requests_per_second\n0,1000,200,90\n0,100,20,9000\n10,1000,200,90\n10,100,20,100\n"
+    )
+    types = replica_types(json.loads(command(fleet_ledger, *ASKED, "--json")))
+    known, small = slots_and_seconds(fleet_ledger, 1000, 200), slots_and_seconds(fleet_ledger, 100, 20)
+    told_apart = False
+    for key, each in types.items():
+        (slots, seconds), (small_slots, small_seconds) = known[key], small[key]
+        first, second = (90 * seconds / slots + rate * small_seconds / small_slots for rate in (9000, 100))
+        mean = (90 * seconds + 100 * small_seconds) / 190  # of the second step, the longer of the two
+
+        def least(delay: float, first: float = first, second: float = second) -> int:
+            return math.ceil(max(first * 10 / (10 + delay), (first + second) * 10 / (20 + delay)))
+
+        assert each["least_replicas"] == least(1 + seconds)
+        told_apart = told_apart or least(1 + mean) != least(1 + seconds)
+    assert told_apart
+
+
 def test_a_step_without_requests_runs_nothing_and_dates_are_told(fleet_ledger: Path) -> None:
     (fleet_ledger / "requests.csv").write_text(
         "ts,bucket,input_tokens,output_tokens,requests_per_second\n"

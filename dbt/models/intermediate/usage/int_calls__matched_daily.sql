@@ -7,6 +7,15 @@
 
 {%- set classes = ["prompt", "cached_input", "output"] %}
 {%- set in_window = "calls.started_at >= " ~ window_start_at() if is_incremental() else "true" %}
+{#- Read twice rather than kept for both: kept, it is a row per call. #}
+{%- set routed_calls -%}
+    {{ ref("int_calls__deduplicated") }} as calls
+    inner join routes
+        on
+            calls.source_name = routes.source_name
+            and calls.model_group = routes.model_group
+            and calls.model = routes.model
+{%- endset %}
 -- depends_on: {{ ref('stg_ledger__run') }}
 -- What the engine's own records say of the calls that a gateway or client tells of. An engine returns the
 -- name it gave a request (vLLM: chatcmpl- and the caller's X-Request-Id), and all answers to one request
@@ -30,12 +39,7 @@ engine_requests as (
             sum(case when calls.is_further_answer then coalesce(calls.{{ tokens }}_tokens, 0) else 0 end)
                 as further_{{ tokens }}_tokens{% if not loop.last %},{% endif %}
         {%- endfor %}
-    from {{ ref("int_calls__deduplicated") }} as calls
-    inner join routes
-        on
-            calls.source_name = routes.source_name
-            and calls.model_group = routes.model_group
-            and calls.model = routes.model
+    from {{ routed_calls }}
     where
         calls.is_counted
         and calls.role = 'engine_requests'
@@ -70,12 +74,7 @@ ranked as (
             engine_requests.{{ tokens }}_tokens as engine_{{ tokens }}_tokens,
             engine_requests.further_{{ tokens }}_tokens{% if not loop.last %},{% endif %}
         {%- endfor %}
-    from {{ ref("int_calls__deduplicated") }} as calls
-    inner join routes
-        on
-            calls.source_name = routes.source_name
-            and calls.model_group = routes.model_group
-            and calls.model = routes.model
+    from {{ routed_calls }}
     inner join engine_requests
         on
             routes.deployment = engine_requests.deployment

@@ -18,6 +18,9 @@
 {%- set series = [
     "source_name", "replica_key", "engine", "model_name", "metric_name", "label_value", "usage_metric",
 ] %}
+{%- set reading = [
+    "series_number", "preference", "scraped_at", "counter_value", "series_created_at", "process_started_at",
+] %}
 
 with samples as (
 
@@ -112,12 +115,7 @@ ranked as (
 instants as (
 
     select
-        series_number,
-        preference,
-        scraped_at,
-        counter_value,
-        series_created_at,
-        process_started_at,
+        {{ reading | join(", ") }},
         0 as dropped_duplicate_count,
         false as has_disagreeing_duplicates
     from numbered
@@ -133,12 +131,7 @@ instants as (
     union all
 
     select
-        series_number,
-        preference,
-        scraped_at,
-        counter_value,
-        series_created_at,
-        process_started_at,
+        {{ reading | join(", ") }},
         dropped_duplicate_count,
         has_disagreeing_duplicates
     from ranked
@@ -150,11 +143,9 @@ instants as (
         -- What was written before the window stands: a run that changes it opens the window.
         select
             all_series.series_number,
-            earlier.preference,
-            earlier.scraped_at,
-            earlier.counter_value,
-            earlier.series_created_at,
-            earlier.process_started_at,
+            {%- for column in reading[1:] %}
+                earlier.{{ column }},
+            {%- endfor %}
             earlier.dropped_duplicate_count,
             earlier.has_disagreeing_duplicates
         from (
