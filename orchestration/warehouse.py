@@ -677,13 +677,13 @@ def _load_files(
     reader = READERS[source.kind]
     if reader.insert_clean is None or reader.unclean is None:
         return _load_with_rejects(con, source, files, now, work_dir)
-    unclean = _load_clean(con, source, partial(reader.insert_clean, typed=True), files, now)
+    unclean = _load_clean(con, source, partial(reader.insert_clean, is_plain=True), files, now)
     if unclean is None:
         unclean = reader.unclean(con, source, files, now)
     elif not unclean:
         return []
     clean = [file for file in files if file.file_id not in unclean]
-    if clean and _load_clean(con, source, partial(reader.insert_clean, typed=False), clean, now) != set():
+    if clean and _load_clean(con, source, partial(reader.insert_clean, is_plain=False), clean, now) != set():
         unclean = {file.file_id for file in files}  # a file changed while it was read
     return _load_with_rejects(con, source, [file for file in files if file.file_id in unclean], now, work_dir)
 

@@ -334,6 +334,27 @@ def test_three_days_read_again_parse_only_what_is_new(tmp_path: Path, parsed: li
     assert rows(settings, "select count(*), sum(completion_tokens) from raw.requests") == [(31, 22 * 10 + 9 * 20)]
 
 
+def test_a_name_is_cleaned_although_names_are_looked_at_after_reading(
+    tmp_path: Path, parsed: list[tuple[str, str, int]]
+) -> None:
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    team = {"user_api_key_team_id": "x" * 200}
+    plain = [payload(1, model_group="None"), payload(2, model_id="é" * 129), payload(3, metadata=team)]
+    (tmp_path / "a.jsonl").write_text(lines(*plain), encoding="utf-8")
+    load(settings)
+    assert [way for way, _, _ in parsed] == ["insert_clean"]
+    names = "select model_group, model_id, tenant from raw.requests order by started_at, request_id"
+    assert [row[0] for row in rows(settings, names)] == [None, payload(2)["model_group"], payload(3)["model_group"]]
+    assert [row[1] for row in rows(settings, names)][1] == "é" * 128
+    assert [row[2] for row in rows(settings, names)][2] == "x" * 128
+    parsed.clear()
+    turned = payload(4, model_group="qwen\u202e3", metadata={"user_api_key_team_id": "a\x1bb"})
+    (tmp_path / "b.jsonl").write_text(lines(turned), encoding="utf-8")
+    load(settings)
+    assert [way for way, _, _ in parsed] == ["insert_clean", "unclean", "insert_clean"]
+    assert (rows(settings, names)[3][0], rows(settings, names)[3][2]) == ("qwen3", "ab")
+
+
 def test_numbers_read_as_numbers_are_the_same(tmp_path: Path, parsed: list[tuple[str, str, int]]) -> None:
     """A log that begins with numbers and goes on with text, and a token count that DuckDB would take for 1."""
     settings = settings_for(tmp_path, "litellm", "*.jsonl")

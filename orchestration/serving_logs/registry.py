@@ -36,7 +36,7 @@ class InsertClean(Protocol):
         files: list[LogFile],
         now: datetime,
         *,
-        typed: bool,
+        is_plain: bool,
     ) -> None: ...
 
 

@@ -6,7 +6,7 @@
 ) }}
 
 {%- set classes = ["prompt", "cached_input", "output"] %}
-{%- set in_window = "calls.started_at >= " ~ window_start_at() if is_incremental() else "true" %}
+{%- set in_window = "calls.usage_date >= " ~ window_start_date() if is_incremental() else "true" %}
 {#- Read twice rather than kept for both: kept, it is a row per call. #}
 {%- set routed_calls -%}
     {{ ref("int_calls__deduplicated") }} as calls

@@ -26,7 +26,7 @@ with samples as (
 
     select * from {{ ref("stg_usage__samples") }}
     {%- if is_incremental() %}
-        where scraped_at >= {{ window_start_at() }}
+        where usage_date >= {{ window_start_date() }}
     {%- endif %}
 
 ),

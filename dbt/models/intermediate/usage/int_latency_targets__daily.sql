@@ -18,7 +18,7 @@ requests as (
 
     select * from {{ ref("stg_usage__requests") }}
     {%- if is_incremental() %}
-        where started_at >= {{ window_start_at() }}
+        where usage_date >= {{ window_start_date() }}
     {%- endif %}
 
 ),

@@ -19,7 +19,7 @@ with requests as (
     {%- if is_incremental() %}
         -- A call lasts at most a day (MAX_CALL_DAYS in serving_logs/requests.py): one that began earlier
         -- has ended before the window.
-        and started_at >= {{ window_start_at(24) }}
+        and usage_date >= {{ window_start_date(1) }}
     {%- endif %}
 
 ),

@@ -15,7 +15,7 @@ with calls as (
         is_counted and token_source <> 'gateway_cache' as is_engine_call
     from {{ ref("int_calls__deduplicated") }}
     {%- if is_incremental() %}
-        where started_at >= {{ window_start_at() }}
+        where usage_date >= {{ window_start_date() }}
     {%- endif %}
 
 ),
