@@ -25,6 +25,7 @@ from orchestration.alerts.findings import RunFailures
 from orchestration.event_log import light_event_log
 from orchestration.exchange_rates import currencies_to_convert
 from orchestration.settings import DBT_DIR, Settings, apply_environment, dbt_target_dir, put_own_commands_first
+from orchestration.warehouse import transform_digest
 from scrapers.landing import Landing
 from scrapers.overrides import OVERRIDES
 from scrapers.prices.registry import PRICE_SOURCES
@@ -190,21 +191,22 @@ def idle_assets(settings: Settings) -> set[dg.AssetKey]:
 
 
 def prepare_dbt() -> None:
-    """Parses the dbt project when its manifest is missing or older than a project file: Dagster loads the manifest.
+    """Parses the dbt project when its manifest is missing or of other project files: Dagster loads the manifest.
 
-    One process at a time: on a new machine the daemon and the web server load their definitions together.
+    By content, not by time: the files of a new image may be older than the manifest that the old one left on the
+    volume. One process at a time: on a new machine the daemon and the web server load their definitions together.
     """
     put_own_commands_first()
     manifest = dbt_target_dir() / "manifest.json"
-    folders = ("models", "macros", "seeds", "tests")
-    files = [path for folder in folders for path in (DBT_DIR / folder).rglob("*") if path.is_file()]
-    newest = max(path.stat().st_mtime for path in [DBT_DIR / "dbt_project.yml", DBT_DIR / "profiles.yml", *files])
+    parsed = manifest.with_name("manifest.digest")
+    digest = transform_digest(DBT_DIR, ("models", "macros", "seeds", "tests", "dbt_project.yml", "profiles.yml"))
     manifest.parent.mkdir(parents=True, exist_ok=True)
     with (manifest.parent / "parse.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not manifest.exists() or manifest.stat().st_mtime < newest:
+        if not manifest.exists() or not parsed.exists() or parsed.read_text() != digest:
             command = ["dbt", "--quiet", "parse", "--profiles-dir", "."]
             subprocess.run(command, cwd=DBT_DIR, check=True)  # noqa: S603 - a constant command
+            parsed.write_text(digest)
 
 
 def remove_old_dbt_runs() -> None:

@@ -21,6 +21,7 @@ from rich.text import Text
 from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.pruning import size
 from orchestration.settings import Settings, load_settings
+from orchestration.usage_archive import UsageArchiveError, read_archive
 
 # A run copies the warehouse's marts beside the files in force before it replaces them.
 SPACE_PER_WAREHOUSE = 2
@@ -40,10 +41,15 @@ class Finding:
 
 
 def examine(settings: Settings, now: datetime) -> Iterator[Finding]:
-    """Yields a finding per thing looked at: disk, sizes, lock, published files, age, sources, alerts, keys."""
+    """Yields a finding per thing looked at: disk, sizes, lock, archive, published files, age, sources, alerts, keys."""
     yield _space(settings)
     yield _sizes(settings)
     yield _lock(settings)
+    try:
+        if archive := read_archive(settings):
+            yield Finding("archive", "ok", f"usage before {archive.archived_until}, whose records were pruned")
+    except UsageArchiveError as error:
+        yield Finding("archive", "error", str(error), "the folder of archived usage is its only copy")
     manifest = _manifest(settings)
     if isinstance(manifest, Finding):
         yield manifest

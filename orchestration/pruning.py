@@ -1,9 +1,9 @@
 """What is kept longer than `retention` of ledger.yaml says, and taking it away: `inference-ledger prune`.
 
-Nothing of it is what a published number is made of. The bytes of old price lists go when what was read of them lies in
-their place (`price_feeds.prune_answer`); the rest tells of runs. What cannot be had again stays whatever the ledger
-says: scrapes and answers of Prometheus, what people said about alerts, override files, the warehouse. Logs of the user
-are theirs, and are only read.
+No published number changes by it. The bytes of old price lists go when what was read of them lies in their place
+(`price_feeds.prune_answer`), calls and scrapes when what they add up to is archived (`usage_archive.archive_usage`).
+The rest tells of runs. What cannot be had again stays whatever the ledger says: scrapes and answers of Prometheus, what
+people said about alerts, override files. Logs of the user are theirs, and are only read.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from rich.text import Text
 from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.price_feeds import ReadsOtherwiseError, landed_answers, prune_answer
 from orchestration.settings import RetentionSection, Settings, duckdb_config, load_settings
+from orchestration.usage_archive import archive_usage, existing_records, read_archive
 from orchestration.warehouse import snapshots_in_force
 from scrapers.errors import one_line
 from scrapers.landing import LandedEntry
@@ -74,7 +76,9 @@ class Removed:
 
 
 @contextlib.contextmanager
-def piles(settings: Settings, now: datetime, *, limited_only: bool = False) -> Iterator[list[Pile]]:
+def piles(
+    settings: Settings, now: datetime, *, limited_only: bool = False, will_remove: bool = True
+) -> Iterator[list[Pile]]:
     """What there is of each kind; the things can be removed for as long as the block is open.
 
     Call it with `run.lock` held: what a run works on is no leftover.
@@ -83,9 +87,11 @@ def piles(settings: Settings, now: datetime, *, limited_only: bool = False) -> I
         settings: from `load_settings`.
         now: a thing goes when its UTC day lies more than the limit's whole days before that of `now`.
         limited_only: leave out kinds that are kept for good.
+        will_remove: else the warehouse is only read.
     """
     finders: dict[str, Callable[[Settings, datetime], AbstractContextManager[list[Thing]]]] = {
-        "price_answers": _price_answers,
+        "usage_records": partial(_usage_records, read_only=not will_remove),
+        "price_answers": partial(_price_answers, read_only=not will_remove),
         "quarantine": _quarantine,
         "run_logs": _run_logs,
         "dagster": _dagster_runs,
@@ -154,7 +160,7 @@ def prune(
     from orchestration.cli import only_run, out
 
     settings = load_settings(config, data_dir)
-    with only_run(settings), piles(settings, datetime.now(UTC)) as found:
+    with only_run(settings), piles(settings, datetime.now(UTC), will_remove=yes) as found:
         removed = {pile.kind: remove(pile) for pile in found} if yes else {}
     if as_json:
         json.dump([_as_json(pile, removed.get(pile.kind)) for pile in found], sys.stdout, indent=2)
@@ -210,7 +216,35 @@ def _pile(kind: str, limit_days: int | None, things: list[Thing], now: datetime)
 
 
 @contextlib.contextmanager
-def _price_answers(settings: Settings, now: datetime) -> Iterator[list[Thing]]:
+def _usage_records(settings: Settings, now: datetime, *, read_only: bool) -> Iterator[list[Thing]]:
+    """Calls, scrapes and lines of engine logs in the warehouse, by month: it goes as a whole, and those before it."""
+    if not settings.warehouse_path.exists():
+        yield []
+        return
+    archive = read_archive(settings)
+    byte_counts: Counter[date] = Counter()
+    with duckdb.connect(str(settings.warehouse_path), read_only=read_only, config=duckdb_config()) as con:
+        con.execute("set timezone = 'UTC'")
+        for table, (day, byte_count) in existing_records(con).items():
+            for month, count in con.execute(
+                f"select cast(date_trunc('month', {day}) as date), count(*) from {table} where {day} >= ? group by 1",
+                [archive.archived_until if archive else date.min],
+            ).fetchall():
+                byte_counts[month] += count * byte_count
+
+        def gone(until: date, byte_count: int) -> int:
+            archive_usage(con, settings, until)
+            return byte_count
+
+        ends = {month: (month + timedelta(days=31)).replace(day=1) for month in sorted(byte_counts)}
+        yield [
+            Thing(end - timedelta(days=1), byte_counts[month], 0, partial(gone, end, byte_counts[month]))
+            for month, end in ends.items()
+        ]
+
+
+@contextlib.contextmanager
+def _price_answers(settings: Settings, now: datetime, *, read_only: bool) -> Iterator[list[Thing]]:
     """Bytes of price lists: those in force and no longer the newest may go. One that was refused waits for a person.
 
     The warehouse is only read.
@@ -223,7 +257,7 @@ def _price_answers(settings: Settings, now: datetime) -> Iterator[list[Thing]]:
     if settings.ledger.retention.price_answers_days is None or not settings.warehouse_path.exists():
         yield [thing(entry, None) for entry, _ in answers]
         return
-    with duckdb.connect(str(settings.warehouse_path), read_only=True, config=duckdb_config()) as con:
+    with duckdb.connect(str(settings.warehouse_path), read_only=read_only, config=duckdb_config()) as con:
         con.execute("set timezone = 'UTC'")
         in_force = snapshots_in_force(con)
         corrected: dict[str, ReadsOtherwiseError] = {}

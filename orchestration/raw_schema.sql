@@ -496,6 +496,12 @@ create table if not exists raw.ledger_run (
 alter table raw.ledger_run add column if not exists prices_settled_until_at timestamptz;
 alter table raw.ledger_run add column if not exists close_after_days integer;
 
+-- One row, or none: of which days the records of usage were pruned (orchestration/usage_archive.py). From data/archive/usage.
+create table if not exists raw.usage_archive (
+    first_usage_date date not null,
+    archived_until date not null               -- exclusive, UTC: no run works out earlier days anew
+);
+
 -- One row: digest of the seeds, models and macros that built the published marts. Incremental tables hold what older SQL and
 -- seeds made of the past; with other ones they are built anew, once.
 create table if not exists raw.published_transform (

@@ -825,6 +825,8 @@ class RetentionSection(_Section):
     Without a word of the user nothing goes that could not be had again; logs and Dagster's history tell of runs alone.
     """
 
+    # A month at least: logs come late, and what was pruned is closed.
+    usage_records_days: Annotated[Days, Field(ge=31)] | None = None
     price_answers_days: Days | None = None
     quarantine_days: Days | None = None
     run_logs_days: Days | None = 30
@@ -1088,6 +1090,11 @@ class Settings:
     def report_file(self) -> Path:
         """The page that people open; whole in itself."""
         return self.published_dir / "report" / "index.html"
+
+    @property
+    def usage_archive_dir(self) -> Path:
+        """What calls and scrapes added up to before their records were pruned: the only copy, back it up."""
+        return self.data_dir / "archive" / "usage"
 
     @property
     def logs_dir(self) -> Path:

@@ -56,6 +56,7 @@ from orchestration.settings import (
     UsageSource,
     duckdb_config,
 )
+from orchestration.usage_archive import open_archive
 from orchestration.usage_kinds import USAGE_KINDS
 from scrapers.errors import DamagedLandingError
 from scrapers.fx.ecb import ParsedRates
@@ -1124,15 +1125,20 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
     """Replaces the `raw.ledger_*` tables that mirror ledger.yaml.
 
     Where usage goes to other deployments, models or tenants than before, all of it waits to be rebuilt: incremental
-    models hold hours by these. The same with other sources of inventory, whose intervals are kept.
+    models hold hours by these. The same with other sources of inventory, whose intervals are kept. Shows the archive of
+    usage to the models, too.
 
     Args:
         con: from `Warehouse.connect`.
         settings: from `load_settings`.
         also_listed: sources that are asked without standing under `prices.sources`: overrides, exchange rates.
+
+    Raises:
+        UsageArchiveError: the archive is not whole.
     """
     ledger = settings.ledger
     with _transaction(con):
+        open_archive(con, settings)
         routes_before, sources_before = _usage_routes(con), _inventory_sources(con)
         for table in (
             "ledger_deployments",
@@ -1222,6 +1228,8 @@ def write_ledger(con: duckdb.DuckDBPyConnection, settings: Settings, *, also_lis
                     select min(usage_date) as usage_date from raw.requests
                     union all
                     select min(usage_date) as usage_date from raw.engine_log_windows
+                    union all
+                    select first_usage_date from raw.usage_archive
                 )
                 having count(usage_date) > 0
                 """
@@ -1343,10 +1351,11 @@ def write_alerts(con: duckdb.DuckDBPyConnection, rows: Sequence[Sequence[object]
             con.execute(f"insert into raw.alert_incidents values ({', '.join('?' * len(row))})", list(row))
 
 
-def transform_digest(dbt_dir: Path) -> str:
-    """SHA-256 over names and contents of all seeds, models and macros of a dbt project."""
+def transform_digest(dbt_dir: Path, parts: Sequence[str] = ("seeds", "models", "macros")) -> str:
+    """SHA-256 over names and contents of all seeds, models and macros of a dbt project; or of other `parts`."""
     digest = hashlib.sha256()
-    for path in sorted(path for part in ("seeds", "models", "macros") for path in (dbt_dir / part).rglob("*.*")):
+    roots = [dbt_dir / part for part in parts]
+    for path in sorted(path for root in roots for path in ([root] if root.is_file() else root.rglob("*.*"))):
         digest.update(f"{path.relative_to(dbt_dir)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from examples.generate import generate
@@ -32,6 +33,8 @@ from examples.world import DEPLOYMENTS
 from orchestration.cli import app
 from orchestration.dbt_runs import run_dbt
 from orchestration.settings import load_settings
+from orchestration.usage_archive import ARCHIVED, archive_usage
+from orchestration.warehouse import Warehouse
 from scrapers.landing import EntryKind, Landing
 from tests import focus_validator
 from tests.fault_server import Answer, FaultServer
@@ -570,6 +573,26 @@ def test_the_first_run_pruned_old_answers(world: World) -> None:
     assert "Pruned by retention of ledger.yaml: 2 price answers (" in world.first_output
 
 
+def test_usage_of_an_archived_month_stays(world: World) -> None:
+    """Of October only the last eleven days keep their records. The tests below run on from there, also in a new
+    warehouse and without the older logs, and find every table as it was before."""
+    settings = load_settings(world.root / "ledger.yaml")
+    with Warehouse(settings.warehouse_path).connect() as con:
+        columns = {
+            model: [row[0] for row in con.execute(f"describe intermediate.{model}").fetchall()] for model in ARCHIVED
+        }
+        calls = "select count(*), min(usage_date) from raw.requests"
+        before = con.execute(calls).fetchall()
+        archive_usage(con, settings, date(2026, 11, 1))
+        after = con.execute(calls).fetchall()
+    assert before[0][1] == date(2026, 10, 11)
+    assert after[0][1] == date(2026, 10, 21)
+    known = yaml.safe_load((ROOT / "tests" / "archived_columns.yml").read_text(encoding="utf-8"))
+    assert not {model: gone for model in known if (gone := set(known[model]) - set(columns[model]))}, (
+        "archives of earlier versions have these columns; keep them, or have usage_archive.open_archive rename them"
+    )
+
+
 def test_killed_runs_leave_the_published_files_whole_and_the_next_one_repairs(world: World) -> None:
     """kill -9 in the middle of loading, then of dbt; what was published stays, and the next run of the same day changes
     nothing and tells nothing twice."""
@@ -635,6 +658,8 @@ def test_a_failed_identity_keeps_the_published_files_and_a_new_warehouse_forgets
     told = world.told()
 
     (world.data / "warehouse.duckdb").unlink()
+    for log in [*world.data.glob("demo/litellm/2026-10-1*"), *world.data.glob("demo/vllm/*/*/2026101*.prom")]:
+        log.unlink()  # of days that are archived
     world.run("run", "--date", END.isoformat())
     assert fingerprint(world) == before
     assert not any("held back" in message["title"] for message in world.told()[len(told) :])

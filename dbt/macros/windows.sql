@@ -8,14 +8,53 @@ function), and a run costs the same after a year as after a week.
 {%- endmacro %}
 
 {#-
-First UTC day whose usage this run rebuilds, or so many days before it, as a scalar subquery: for calls and scrapes, which
-bear their day. DuckDB guesses that of a table n / d^(2/3) rows are not older than a single row's value, d being how many
+First instant whose records of usage (calls, scrapes, lines of engine logs) this run adds up anew, or `look_back_hours`
+before it; never one whose sums are archived (orchestration/usage_archive.py). `context_hours`: how much earlier records
+are looked at to know what those mean.
+-#}
+{% macro records_start_at(look_back_hours=0, context_hours=0) -%}
+    {%- set first = plus_hours("run.window_start_at", -look_back_hours) if look_back_hours else "run.window_start_at" -%}
+    {%- set first = "greatest(" ~ first ~ ", run.usage_archived_until_at)" -%}
+    (
+        select {{ plus_hours(first, -context_hours) if context_hours else first }}
+        from {{ ref("stg_ledger__run") }} as run
+    )
+{%- endmacro %}
+
+{#-
+The same as a UTC day, for calls and scrapes, which bear theirs. DuckDB guesses that of a table n / d^(2/3) rows are not older than a single row's value, d being how many
 values its column has. Of five million calls it expects 249 by their instant, then keeps the calls in memory and looks up
 in them what is small: three times as long. Days are few, and the guess is good.
 -#}
-{% macro window_start_date(look_back_days=0) -%}
-    {%- set day = "run.window_start_date" -%}
-    (select {{ plus_days(day, -look_back_days) if look_back_days else day }} from {{ ref("stg_ledger__run") }} as run)
+{% macro records_start_date(context_days=0) -%}
+    {%- set first = "greatest(run.window_start_date, run.usage_archived_until_date)" -%}
+    (
+        select {{ plus_days(first, -context_days) if context_days else first }}
+        from {{ ref("stg_ledger__run") }} as run
+    )
+{%- endmacro %}
+
+{#-
+`final` as the last word of a model that adds records of usage up. Where the model is built anew, what it said of days
+whose records were pruned comes from the archive; columns that it did not have then are null.
+-#}
+{% macro with_archived() -%}
+    {{ return(adapter.dispatch("with_archived")()) }}
+{%- endmacro %}
+
+{% macro duckdb__with_archived() -%}
+    {%- set archived = none -%}
+    {%- if execute and not is_incremental() -%}
+        {%- set archived = adapter.get_relation(this.database, "archive", this.name) -%}
+    {%- endif -%}
+    select * from final
+    {%- if archived is not none %}
+    where {{ config.get("meta")["window_column"] }} >= (
+        select run.usage_archived_until_at from {{ ref("stg_ledger__run") }} as run
+    )
+    union all by name
+    select * from {{ archived }}
+    {%- endif %}
 {%- endmacro %}
 
 {#- End of the last day of the run, exclusive, as a scalar subquery. -#}
@@ -28,7 +67,7 @@ Incremental strategy `replace_window`: everything from the start of the run's wi
 record that disappeared upstream disappears here too, and any order of re-runs gives the same table. The model states in
 `meta.window_column` which instant the window is about and selects only rows inside the window. Where a record can change
 rows about an earlier time, `meta.window_look_back_hours` says how much earlier. With `meta.window_of: usage` the window is
-that of the hours of deployments (int_usage_window); with `costs` that of the costs, which ledger.yaml, prices and bills open
+that of the hours of deployments (int_usage_window); with `records` it holds no archived day; with `costs` it is that of the costs, which ledger.yaml, prices and bills open
 as well.
 -#}
 {% macro get_incremental_replace_window_sql(arg_dict) -%}
@@ -40,6 +79,8 @@ as well.
         {{ costs_window_start_at() }}
     {%- elif meta.get("window_of") == "usage" -%}
         {{ usage_window_start_at() }}
+    {%- elif meta.get("window_of") == "records" -%}
+        {{ records_start_at(meta.get("window_look_back_hours", 0)) }}
     {%- else -%}
         {{ window_start_at(meta.get("window_look_back_hours", 0)) }}
     {%- endif %};

@@ -17,7 +17,7 @@ logged as (
 
     select count(*) as row_count
     from {{ ref("stg_usage__requests") }}
-    where started_at >= {{ window_start_at() }}
+    where started_at >= {{ records_start_at() }}
 
 ),
 
@@ -25,7 +25,7 @@ counted as (
 
     select coalesce(sum(call_count + dropped_duplicate_count), 0) as row_count
     from request_usage
-    where usage_hour_at >= {{ window_start_at() }}
+    where usage_hour_at >= {{ records_start_at() }}
 
 ),
 

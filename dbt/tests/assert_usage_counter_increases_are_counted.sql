@@ -28,8 +28,8 @@ scraped as (
         sum(delta) as tokens
     from {{ ref("int_counter_deltas") }}
     where
-        scraped_at >= {{ window_start_at(look_back_hours) }}
-        and usage_hour_at >= {{ window_start_at(look_back_hours) }}
+        scraped_at >= {{ records_start_at(look_back_hours) }}
+        and usage_hour_at >= {{ records_start_at(look_back_hours) }}
         and usage_metric in ('prompt_tokens', 'output_tokens')
     group by source_name, model_name, replica_key, usage_hour_at
 

@@ -6,6 +6,7 @@ import dagster as dg
 
 from orchestration.exchange_rates import currencies_to_convert
 from orchestration.settings import load_settings
+from orchestration.usage_archive import delete_archived_records, read_archive
 from orchestration.warehouse import Warehouse, write_ledger, write_run
 from scrapers.fx.ecb import ECB
 from scrapers.overrides import OVERRIDES
@@ -21,6 +22,7 @@ LEDGER_TABLES = (
     "ledger_model_names",
     "ledger_tenants",
     "ledger_latency_targets",
+    "usage_archive",
 )
 
 
@@ -32,12 +34,13 @@ LEDGER_TABLES = (
     ],
 )
 def raw_ledger(context: dg.AssetExecutionContext):
-    """One row per entry of ledger.yaml; replaced whole."""
+    """One row per entry of ledger.yaml, and the days whose usage is archived; replaced whole."""
     settings = load_settings()
     also_listed = [OVERRIDES.name] if settings.ledger.prices.overrides else []
     also_listed += [ECB.name] if currencies_to_convert(settings, now=datetime.now(UTC)) else []
     with Warehouse(settings.warehouse_path).connect() as con:
         write_ledger(con, settings, also_listed=also_listed)
+    is_archived = read_archive(settings) is not None
     counts = {
         "ledger_deployments": len(settings.ledger.fleet),
         "ledger_commitments": len(settings.ledger.commitments),
@@ -51,6 +54,7 @@ def raw_ledger(context: dg.AssetExecutionContext):
         ),
         "ledger_model_names": sum(len(model.names()) for model in settings.ledger.models),
         "ledger_tenants": sum(len(tenant.patterns()) for tenant in settings.ledger.tenants),
+        "usage_archive": int(is_archived),
     }
     for table, count in counts.items():
         yield dg.MaterializeResult(["raw", table], metadata={"dagster/row_count": count})
@@ -79,6 +83,13 @@ class RunConfig(dg.Config):
             "billing_lines",
         )
     ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "no_archived_day_is_read",
+            asset=["raw", "ledger_run"],
+            description="Logs of days whose usage is archived change nothing; what was read of them is dropped.",
+        )
+    ],
 )
 def raw__ledger_run(context: dg.AssetExecutionContext, config: RunConfig):
     """One row: the run, its last day, and the first day it rebuilds (what changed, and at least three days)."""
@@ -93,6 +104,16 @@ def raw__ledger_run(context: dg.AssetExecutionContext, config: RunConfig):
             as_of_date=as_of,
             close_after_days=settings.ledger.close_after_days,
         )
-    return dg.MaterializeResult(
+        archive = read_archive(settings)
+        dropped = delete_archived_records(con, archive.archived_until) if archive else 0
+    yield dg.MaterializeResult(
         metadata={"as_of_date": str(as_of), "window_start_date": str(window_start), "dagster/row_count": 1}
+    )
+    yield dg.AssetCheckResult(
+        check_name="no_archived_day_is_read",
+        passed=not dropped,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{dropped} records of days before {archive.archived_until} were dropped: their usage is archived"
+        if archive and dropped
+        else "none",
     )

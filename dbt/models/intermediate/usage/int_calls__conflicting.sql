@@ -2,7 +2,7 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "started_at"},
+    meta={"window_column": "started_at", "window_of": "records"},
 ) }}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
@@ -22,9 +22,9 @@ with final as (
     from {{ ref("int_calls__repeated") }}
     where has_conflict
     {%- if is_incremental() %}
-        and started_at >= {{ window_start_at() }}
+        and started_at >= {{ records_start_at() }}
     {%- endif %}
 
 )
 
-select * from final
+{{ with_archived() }}

@@ -7,7 +7,7 @@ with requests as (
 
     select * from {{ ref("stg_usage__requests") }}
     {%- if not flags.FULL_REFRESH %}
-        where usage_date >= {{ window_start_date() }}
+        where usage_date >= {{ records_start_date() }}
     {%- endif %}
 
 ),

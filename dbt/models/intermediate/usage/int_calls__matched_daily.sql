@@ -2,11 +2,11 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_date"},
+    meta={"window_column": "usage_date", "window_of": "records"},
 ) }}
 
 {%- set classes = ["prompt", "cached_input", "output"] %}
-{%- set in_window = "calls.usage_date >= " ~ window_start_date() if is_incremental() else "true" %}
+{%- set in_window = "calls.usage_date >= " ~ records_start_date() if is_incremental() else "true" %}
 {#- Read twice rather than kept for both: kept, it is a row per call. #}
 {%- set routed_calls -%}
     {{ ref("int_calls__deduplicated") }} as calls
@@ -110,4 +110,4 @@ final as (
 
 )
 
-select * from final
+{{ with_archived() }}

@@ -4,7 +4,7 @@
 -- rows of a source with one request_id on one day come together, or none. Copies are told apart within a UTC
 -- day, so that a day can be read without all the others: copies carry one start time.
 {%- set call = "usage_date, request_id, call_id, sub_index" %}
-{%- set in_window = "true" if flags.FULL_REFRESH else "requests.usage_date >= " ~ window_start_date() %}
+{%- set in_window = "true" if flags.FULL_REFRESH else "requests.usage_date >= " ~ records_start_date() %}
 with roles as (
 
     select

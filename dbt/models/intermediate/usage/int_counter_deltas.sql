@@ -2,7 +2,7 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "scraped_at"},
+    meta={"window_column": "scraped_at", "window_of": "records"},
 ) }}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
@@ -26,7 +26,7 @@ with samples as (
 
     select * from {{ ref("stg_usage__samples") }}
     {%- if is_incremental() %}
-        where usage_date >= {{ window_start_date() }}
+        where usage_date >= {{ records_start_date() }}
     {%- endif %}
 
 ),
@@ -153,7 +153,9 @@ instants as (
                 {{ series | join(", ") }},
                 max(scraped_at) as scraped_at
             from {{ this }}
-            where scraped_at >= {{ window_start_at(look_back_hours) }} and scraped_at < {{ window_start_at() }}
+            where
+                scraped_at >= {{ records_start_at(context_hours=look_back_hours) }}
+                and scraped_at < {{ records_start_at() }}
             group by {{ series | join(", ") }}
         ) as last_one
         inner join {{ this }} as earlier
@@ -317,7 +319,7 @@ windowed as (
             and judged.engine = implausible_scrapes.engine
             and judged.scraped_at = implausible_scrapes.scraped_at
     {%- if is_incremental() %}
-        where judged.scraped_at >= {{ window_start_at() }}
+        where judged.scraped_at >= {{ records_start_at() }}
     {%- endif %}
 
 ),

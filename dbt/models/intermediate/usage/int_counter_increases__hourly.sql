@@ -3,7 +3,7 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_hour_at", "window_look_back_hours": look_back_hours},
+    meta={"window_column": "usage_hour_at", "window_of": "records", "window_look_back_hours": look_back_hours},
 ) }}
 
 {#- Whether a column says 'nothing exposed it', beside its sum. #}
@@ -26,7 +26,7 @@ with deltas as (
     from {{ ref("int_counter_deltas") }}
     {%- if is_incremental() %}
         -- No scrape comes before the hour of its increase.
-        where scraped_at >= {{ window_start_at(look_back_hours) }}
+        where scraped_at >= {{ records_start_at(look_back_hours) }}
     {%- endif %}
 
 ),
@@ -92,7 +92,7 @@ counted_hours as (
         min(best_preference) over (partition by source_name, model_name, counted_hour_at) as hour_preference
     from replica_hours
     {%- if is_incremental() %}
-        where counted_hour_at >= {{ window_start_at(look_back_hours) }}
+        where counted_hour_at >= {{ records_start_at(look_back_hours) }}
     {%- endif %}
 
 ),
@@ -171,4 +171,4 @@ final as (
 
 )
 
-select * from final
+{{ with_archived() }}

@@ -2,7 +2,7 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_hour_at"},
+    meta={"window_column": "usage_hour_at", "window_of": "records"},
 ) }}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
@@ -10,7 +10,7 @@ with windows as (
 
     select * from {{ ref("stg_usage__log_windows") }}
     {%- if is_incremental() %}
-        where started_at >= {{ window_start_at() }}
+        where started_at >= {{ records_start_at() }}
     {%- endif %}
 
 ),
@@ -93,4 +93,4 @@ final as (
 
 )
 
-select * from final
+{{ with_archived() }}

@@ -2,7 +2,7 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_date"},
+    meta={"window_column": "usage_date", "window_of": "records"},
 ) }}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
@@ -18,7 +18,7 @@ requests as (
 
     select * from {{ ref("stg_usage__requests") }}
     {%- if is_incremental() %}
-        where usage_date >= {{ window_start_date() }}
+        where usage_date >= {{ records_start_date() }}
     {%- endif %}
 
 ),
@@ -113,4 +113,4 @@ final as (
 
 )
 
-select * from final
+{{ with_archived() }}

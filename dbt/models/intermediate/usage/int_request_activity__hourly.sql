@@ -2,7 +2,7 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_hour_at"},
+    meta={"window_column": "usage_hour_at", "window_of": "records"},
 ) }}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
@@ -19,7 +19,7 @@ with requests as (
     {%- if is_incremental() %}
         -- A call lasts at most a day (MAX_CALL_DAYS in serving_logs/requests.py): one that began earlier
         -- has ended before the window.
-        and usage_date >= {{ window_start_date(1) }}
+        and usage_date >= {{ records_start_date(1) }}
     {%- endif %}
 
 ),
@@ -147,7 +147,7 @@ hours as (
         {{ plus_hours("hour_start_at", 1) }} as hour_end_at
     from spine
     {%- if is_incremental() %}
-        where hour_start_at >= {{ window_start_at() }}
+        where hour_start_at >= {{ records_start_at() }}
     {%- endif %}
 
 ),
@@ -177,4 +177,4 @@ final as (
 
 )
 
-select * from final
+{{ with_archived() }}

@@ -2,8 +2,20 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_hour_at"},
+    meta={"window_column": "usage_hour_at", "window_of": "records"},
 ) }}
+
+{%- set counts = {
+    "call": "is_counted",
+    "request": "is_engine_call and token_source <> 'failed'",
+    "failed": "is_counted and token_source = 'failed'",
+    "retry": "is_retry",
+    "missing_token": "is_counted and token_source = 'missing'",
+    "estimated_token": "is_counted and token_source = 'estimated'",
+    "gateway_cache": "is_counted and token_source = 'gateway_cache'",
+    "further_answer": "is_further_answer",
+    "conflict": "has_conflict",
+} %}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
 -- By the names in the log, not by deployment: a corrected route then holds for all hours at once, and calls
@@ -15,7 +27,7 @@ with calls as (
         is_counted and token_source <> 'gateway_cache' as is_engine_call
     from {{ ref("int_calls__deduplicated") }}
     {%- if is_incremental() %}
-        where usage_date >= {{ window_start_date() }}
+        where usage_date >= {{ records_start_date() }}
     {%- endif %}
 
 ),
@@ -30,16 +42,10 @@ final as (
         adapter,
         tenant,
         {{ hour_of("started_at") }} as usage_hour_at,
-        sum(case when is_counted then 1 else 0 end) as call_count,
-        sum(case when is_engine_call and token_source <> 'failed' then 1 else 0 end) as request_count,
-        sum(case when is_counted and token_source = 'failed' then 1 else 0 end) as failed_count,
-        sum(case when is_retry then 1 else 0 end) as retry_count,
-        sum(case when is_counted and token_source = 'missing' then 1 else 0 end) as missing_token_count,
-        sum(case when is_counted and token_source = 'estimated' then 1 else 0 end) as estimated_token_count,
-        sum(case when is_counted and token_source = 'gateway_cache' then 1 else 0 end) as gateway_cache_count,
-        sum(case when is_further_answer then 1 else 0 end) as further_answer_count,
-        sum(dropped_duplicate_count) as dropped_duplicate_count,
-        sum(case when has_conflict then 1 else 0 end) as conflict_count,
+        {%- for name, condition in counts.items() %}
+            cast(sum(case when {{ condition }} then 1 else 0 end) as bigint) as {{ name }}_count,
+        {%- endfor %}
+        cast(sum(dropped_duplicate_count) as bigint) as dropped_duplicate_count,
         {%- for tokens in ["prompt", "input", "cached_input", "output", "reasoning", "cache_write"] %}
             cast(sum(case when is_engine_call then {{ tokens }}_tokens end) as bigint) as {{ tokens }}_tokens,
         {%- endfor %}
@@ -61,4 +67,4 @@ final as (
 
 )
 
-select * from final
+{{ with_archived() }}

@@ -4,7 +4,7 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "usage_hour_at", "window_look_back_hours": longest_hours},
+    meta={"window_column": "usage_hour_at", "window_of": "records", "window_look_back_hours": longest_hours},
 ) }}
 
 {%- set series = "source_name, model_name, replica_key" %}
@@ -20,7 +20,7 @@ with deltas as (
     -- A frontend starts without the engines behind it.
     where usage_metric in ('prompt_tokens', 'output_tokens') and preference < {{ frontend_preference() }}
     {%- if is_incremental() %}
-            and scraped_at >= {{ window_start_at(2 * longest_hours) }}
+            and scraped_at >= {{ records_start_at(longest_hours, context_hours=longest_hours) }}
     {%- endif %}
 
 ),
@@ -114,7 +114,7 @@ cut as (
         start_up_to_at
     from page_hours
     {%- if is_incremental() %}
-        where hour_start_at >= {{ window_start_at(longest_hours) }}
+        where hour_start_at >= {{ records_start_at(longest_hours) }}
     {%- endif %}
 
 ),
@@ -138,4 +138,4 @@ final as (
 
 )
 
-select * from final
+{{ with_archived() }}

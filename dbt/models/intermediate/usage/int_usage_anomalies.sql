@@ -2,7 +2,7 @@
     materialized="incremental",
     incremental_strategy="replace_window",
     on_schema_change="fail",
-    meta={"window_column": "scraped_at"},
+    meta={"window_column": "scraped_at", "window_of": "records"},
 ) }}
 
 -- depends_on: {{ ref('stg_ledger__run') }}
@@ -11,7 +11,7 @@ with deltas as (
 
     select * from {{ ref("int_counter_deltas") }}
     {%- if is_incremental() %}
-        where scraped_at >= {{ window_start_at() }}
+        where scraped_at >= {{ records_start_at() }}
     {%- endif %}
 
 ),
@@ -40,4 +40,4 @@ final as (
 
 )
 
-select * from final
+{{ with_archived() }}
