@@ -6,7 +6,6 @@ published (or the command failed), 2 wrong usage or a wrong ledger.yaml.
 
 import contextlib
 import csv
-import fcntl
 import os
 import re
 import shutil
@@ -34,6 +33,7 @@ from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.doctor import doctor
 from orchestration.init_command import init
 from orchestration.pruning import limits, prune, prune_after_run
+from orchestration.run_lock import RunInProgressError, run_lock
 from orchestration.seeds import seed_rows
 from orchestration.settings import PROJECT_ROOT, ConfigError, Settings, apply_environment, load_settings
 from orchestration.sizing_command import size
@@ -911,13 +911,12 @@ def _print_rows(columns: list[str], rows: list[list[str]]) -> None:
 
 @contextlib.contextmanager
 def only_run(settings: Settings) -> Iterator[None]:
-    """Holds `run.lock`: a second run on the same data would wait for each table, and mix its days with ours."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with (settings.data_dir / "run.lock").open("w") as lock:
+    """`run_lock`, for a command: it ends with a sentence where another run is at work."""
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _fail(f"another run is working on {_short(settings.data_dir)}; wait for it to end")
+            stack.enter_context(run_lock(settings))
+        except RunInProgressError as error:
+            _fail(str(error))
         yield
 
 

@@ -222,7 +222,7 @@ def remove_old_dbt_runs() -> None:
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """A run of the daily job in Dagster's history. `delete` takes it out of it; the files of its own are `paths`."""
+    """A run of the daily job or of pruning in Dagster's history; `delete` takes it out. `paths`: files of its own."""
 
     run_id: str
     started_on: date
@@ -232,7 +232,7 @@ class PastRun:
 
 @contextlib.contextmanager
 def past_runs(settings: Settings) -> Iterator[list[PastRun]]:
-    """The runs of the daily job but for the newest, oldest first; they can be deleted while the block is open.
+    """The runs of the daily job and of pruning but for the newest of each; they can be deleted in the block.
 
     Runs of other jobs are not among them: others may use the same Dagster. SQLite keeps the space of deleted rows for
     new ones; the log of each run is a file of its own.
@@ -254,8 +254,11 @@ def past_runs(settings: Settings) -> Iterator[list[PastRun]]:
                 with events.index_connection() as con:
                     con.execute(AssetCheckExecutionsTable.delete().where(AssetCheckExecutionsTable.c.run_id == run_id))
 
-        records = instance.get_run_records(dg.RunsFilter(job_name=daily_job.name), ascending=True)
-        found = [(record.dagster_run.run_id, record.create_timestamp.date()) for record in records[:-1]]
+        found = [
+            (record.dagster_run.run_id, record.create_timestamp.date())
+            for name in (daily_job.name, "prune_job")
+            for record in instance.get_run_records(dg.RunsFilter(job_name=name))[1:]
+        ]
         yield [PastRun(run_id, day, paths(run_id), partial(delete, run_id)) for run_id, day in found]
 
 

@@ -228,6 +228,7 @@ def test_by_default_nothing_goes_that_cannot_be_had_again(tmp_path: Path) -> Non
     load(settings)
     with piles(settings, NOW + timedelta(days=5000)) as found:
         assert [(one.kind, one.limit_days, len(one.going)) for one in found] == [
+            ("usage_records", None, 0),
             ("price_answers", None, 0),
             ("quarantine", None, 0),
             ("run_logs", 30, 0),
@@ -288,6 +289,39 @@ def test_dagster_forgets_old_runs_of_the_day_with_all_their_events(
             assert {run_id for (run_id,) in left} == {another, newest}, table
     assert [path for path in home.rglob(f"*{old}*")] == []
     assert [path.name for path in home.rglob(f"*{newest}*.db")] == [f"{newest}.db"]
+
+
+def test_a_day_that_dagster_ran_is_followed_by_pruning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestration.defs.pruning.jobs import prune_after_daily_job, prune_job
+
+    settings = configured(tmp_path, "")
+    monkeypatch.setenv("LEDGER_CONFIG", str(settings.config_path))
+    monkeypatch.setenv("LEDGER_DATA_DIR", str(settings.data_dir))
+    path = settings.logs_dir / "a.log"
+    aged(path, 4000)
+    jobs = [dg.define_asset_job(name, executor_def=dg.in_process_executor) for name in ("daily_job", "another")]
+    repository = dg.Definitions(assets=[something], jobs=jobs).get_repository_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def asked(name: str) -> dg.RunRequest | dg.SkipReason:
+            result = repository.get_job(name).execute_in_process(instance=instance)
+            context = dg.build_run_status_sensor_context(
+                sensor_name="prune_after_daily_job",
+                dagster_event=result.get_run_success_event(),
+                dagster_instance=instance,
+                dagster_run=result.dagster_run,
+            )
+            return prune_after_daily_job(context)
+
+        assert isinstance(asked("another"), dg.SkipReason)
+        assert isinstance(asked("daily_job"), dg.RunRequest)
+        with (settings.data_dir / "run.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            result = prune_job.execute_in_process(instance=instance, raise_on_error=False)
+            assert not result.success, "a run is at work"
+        assert path.exists()
+        assert prune_job.execute_in_process(instance=instance).success
+    assert not path.exists()
 
 
 def invoke(settings: Settings, *arguments: str) -> tuple[int, str]:

@@ -77,6 +77,8 @@ def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
         create table staging.stg_ledger__usage_routes (source_name varchar, role varchar, deployment varchar);
         create table staging.stg_ledger__run as
         select date '2026-10-01' as window_start_date, timestamptz '2026-10-01 00:00+00' as window_start_at,
+            date '1970-01-01' as usage_archived_until_date,
+            timestamptz '1970-01-01 00:00+00' as usage_archived_until_at,
             timestamptz '2026-10-04 00:00+00' as as_of_end_at;
         create table intermediate.int_usage_routes__resolved (
             source_name varchar, model_group varchar, model varchar, deployment varchar, role varchar
