@@ -251,13 +251,14 @@ async function drawWaiting() {
       continue;
     }
     element.replaceChildren();
-    element.setAttribute("role", "img");
-    element.setAttribute("aria-label", chart.description);
     const spec = { $schema: "https://vega.github.io/schema/vega-lite/v6.json", width: "container", autosize: { type: "fit-x", contains: "padding" }, ...chart.spec };
     // `ast`: the charts' expressions are interpreted, so that the page needs no leave to make code of text.
     views.set(id, await vegaEmbed(element, spec, { actions: false, ast: true, renderer: "svg", config: config() }));
     // The description above and the table below tell what is drawn; the marks one by one tell nothing to who cannot see.
     element.querySelector("svg").setAttribute("aria-hidden", "true");
+    // After the library, which calls each chart "Vega visualization".
+    element.setAttribute("role", "img");
+    element.setAttribute("aria-label", chart.description);
   }
   drawing = null;
   document.documentElement.dataset.drawn = "true";
@@ -500,10 +501,10 @@ const seriesKey = (row) => JSON.stringify([row.series_kind, row.series]);
 function showDrift() {
   const choice = document.getElementById("series").value;
   const row = data.drift.find((each) => each.usage_date === filters.to && seriesKey(each) === choice);
-  const ofWhat = expectedSeries() ? "" : " What moved the cost is known of the whole, of one model or of one GPU, not of this selection.";
+  qualify("drift-quality", [!expectedSeries() && [false, "What moved the cost is worked out for the whole, for one model or for one GPU, not for this selection."]]);
   fill("drift-table");
   if (!row || row.impact_usd_per_day === null) {
-    fill("drift-lead", `${day(filters.to)}.${ofWhat}`);
+    fill("drift-lead", `${day(filters.to)}.`);
     noChart("waterfall", !data.drift.length ? "Nothing was compared yet: fct_cost_drift_daily is empty. It fills with the first day that has cost and tokens."
       : !row ? "This series did not run on this day."
         : `There is nothing to compare this day with: ${STATES[row.state] || plain(row.state)}${row.null_reason ? " (" + reason(row.null_reason) + ")" : ""}.`);
@@ -516,7 +517,7 @@ function showDrift() {
   fill("drift-lead", `On ${day(filters.to)} `, row.series_kind === "total" ? "the whole fleet" : name(row.series), " cost ", exact(actual, usd(actual)), ", ",
     h("strong", { class: row.impact_usd_per_day > 0 ? "bad" : "good" }, exact(row.impact_usd_per_day, usd(Math.abs(row.impact_usd_per_day)) + (row.impact_usd_per_day > 0 ? " more" : " less"))),
     ` than the same tokens at the expected unit cost (${usd(expected)}). `,
-    tag(row.state, STATES[row.state] || plain(row.state)), row.since_date && row.state === "drift" ? ` since ${day(row.since_date)}.` : "", ofWhat);
+    tag(row.state, STATES[row.state] || plain(row.state)), row.since_date && row.state === "drift" ? ` since ${day(row.since_date)}.` : "");
   let level = 0;
   const steps = effects.map((effect) => {
     const step = { title: effect.title, meaning: effect.meaning, from: level, to: level + effect.value, value: effect.value, kind: effect.value > 0 ? "dearer" : "cheaper" };
@@ -802,6 +803,7 @@ function makeChoice(key) {
     return button;
   });
   control(key).addEventListener("toggle", () => {
+    if (control(key).open) return;
     search.value = "";
     find();
   });
