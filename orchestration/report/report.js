@@ -868,8 +868,8 @@ function followSeries() {
   if ([...control("series").options].some((option) => option.value === wanted)) control("series").value = wanted;
 }
 
-/** A choice closes by Escape, and by a click or the focus elsewhere. */
-for (const kind of ["click", "focusin"]) {
+/** A choice closes by Escape, and by the pointer or the focus elsewhere. */
+for (const kind of ["pointerdown", "focusin"]) {
   addEventListener(kind, (event) => {
     for (const choice of document.querySelectorAll(".choice[open]")) if (!choice.contains(event.target)) choice.open = false;
   });

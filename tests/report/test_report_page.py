@@ -9,7 +9,7 @@ from typing import Any, Literal
 import duckdb
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from orchestration.report.page import build_report
 from tests.report.worlds import DRIFT, SMALL, Opened, Row, chromium, opened, write
@@ -332,6 +332,17 @@ def test_what_is_chosen_is_said(many: Opened) -> None:
         assert set(shown) == set(names)
 
 
+def test_the_tenants_that_have_no_name_can_be_chosen_together(tmp_path: Path, browser: Browser) -> None:
+    row = SMALL["fct_tenant_costs_daily"][0]
+    tenants = [row | {"tenant": f"tenant {cost}", "cost_usd": cost} for cost in range(1, 31)]
+    with opened(browser, page_of(tmp_path, SMALL | {"fct_tenant_costs_daily": tenants})) as found:
+        found.choose(tenant=("all other tenants",))
+        assert found.numbers("#selection")[0] == 15  # 1 + 2 + 3 + 4 + 5 USD: the 25 dearest have a name
+        assert found.chosen("tenant") == "all other tenants"
+        found.choose(tenant=("all other tenants", "tenant 30"))
+        assert found.numbers("#selection")[0] == 45
+
+
 def test_a_choice_by_keyboard(many: Opened) -> None:
     page = many.page
     page.locator("#gpu_model summary").focus()
@@ -364,7 +375,7 @@ def test_many_values_are_searched(many: Opened) -> None:
     assert many.chosen("tenant") == "all but tenant 7"
     choice.get_by_role("searchbox").fill("tenant 7")
     many.page.locator("h1").click()
-    many.page.wait_for_function("document.querySelector('#tenant [type=search]').value === ''")
+    expect(choice.locator("[type=search]")).to_have_value("")
     choice.locator("summary").click()
     assert choice.locator("label:visible").count() == 12, "each opening starts with all of them"
     choice.get_by_role("button", name="Tick none").click()
