@@ -301,7 +301,7 @@ function showHeadline(list) {
       ratio === null ? `Not known against a week before: ${before === null ? "no cost per token on " + day(weekBefore) : why}.`
         : Math.abs(ratio) < 0.0005 ? ["unchanged", ` against ${rate(before)} a week before`]
         : [h("strong", { class: Math.abs(ratio) < 0.005 ? null : ratio > 0 ? "bad" : "good" }, exact(ratio, `${ratio > 0 ? "▲" : "▼"} ${change(ratio)}`)), ` against ${rate(before)} a week before`]),
-    tile("Expected band", band ?? h("span", { class: "none" }, "not known"),
+    tile("Expected band", band ?? h("span", { class: "none" }, series ? "not known" : "none"),
       drift ? [tag(drift.state, STATES[drift.state] || plain(drift.state)), drift.expected_usd_per_unit === null ? "" : ` ${rate(drift.expected_usd_per_unit)} expected`]
         : series ? "No day to judge." : "An expectation is made of the whole, of one model or of one GPU, not of this selection."),
     tile("Cost of the day", known(cost, (value) => usd(value), why), [known(sum(today, "total_tokens"), tokens), " tokens"]),

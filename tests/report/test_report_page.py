@@ -298,7 +298,7 @@ def test_one_model_has_a_band_and_two_have_none(many: Opened) -> None:
     assert many.page.locator("#drift-quality").inner_text() == ""
     assert many.page.locator("#series").input_value() == f'["model","{MODELS[0]}"]'
     many.choose(model=MODELS[:2])
-    assert tile(many, 1) == "not known"
+    assert tile(many, 1) == "none"
     assert "of one model or of one GPU, not of this selection" in tile(many, 1, "note")
     assert "not for this selection" in many.page.locator("#drift-quality").inner_text()
     assert many.page.locator("#drift-lead").inner_text().startswith("On 10\u00a0Nov\u00a02026 the whole fleet cost")
