@@ -127,24 +127,30 @@ function groups(list, key) {
 }
 
 const isIn = (row) => row.usage_date >= filters.from && row.usage_date <= filters.to;
-const matches = (row, ...keys) =>
-  (!keys.includes("model") || filters.model === null || row.model === filters.model) &&
-  (!keys.includes("gpu") || filters.gpu === null || row.gpu_model === filters.gpu);
+const matches = (row, ...keys) => keys.every((key) => filters[key] === null || filters[key].has(row[key]));
 
-/** Rows of cost and tokens under the filters, for all days: of the tenants' table where one is chosen. */
+/** Rows of cost and tokens by day, model and GPU under the filters, for all days: sums of the tenants' where some are chosen. */
 function costRows() {
-  if (filters.tenant === undefined) return data.units.filter((row) => matches(row, "model", "gpu"));
-  return data.tenants
-    .filter((row) => row.tenant === filters.tenant && matches(row, "model", "gpu"))
-    .map((row) => ({ ...row, priced_total_tokens: row.total_tokens, gpu_hours: null, null_reason: row.total_tokens ? null : "no_tokens" }));
+  if (filters.tenant === null) return data.units.filter((row) => matches(row, "model", "gpu_model"));
+  const shares = data.tenants.filter((row) => matches(row, "model", "gpu_model", "tenant"));
+  return [...groups(shares, (row) => JSON.stringify([row.usage_date, row.model, row.gpu_model])).values()].map((group) => {
+    const { usage_date, model, gpu_model } = group[0];
+    const count = sum(group, "total_tokens");
+    return { usage_date, model, gpu_model, cost_usd: sum(group, "cost_usd"), active_cost_usd: sum(group, "active_cost_usd"), idle_cost_usd: sum(group, "idle_cost_usd"),
+      total_tokens: count, priced_total_tokens: count, gpu_hours: null, null_reason: count ? null : "no_tokens" };
+  });
 }
 const unitCost = (list) => over(sum(list, "cost_usd"), sum(list, "priced_total_tokens"), 1e6);
 
-/** The series of fct_cost_drift_daily that speaks of what the filters show; null where none does. */
+const onlyOne = (key) => (filters[key]?.size === 1 ? [key, ...filters[key]] : null);
+/**
+ * The series of fct_cost_drift_daily, as its kind and name, that speaks of what the filters show; null where none does: an
+ * expectation is no sum, so of several models there is none, though there is one of each.
+ */
 function expectedSeries() {
-  if (filters.tenant !== undefined || (filters.model !== null && filters.gpu !== null)) return null;
-  if (filters.model !== null) return ["model", filters.model];
-  return filters.gpu !== null ? ["gpu_model", filters.gpu] : ["total", "total"];
+  if (filters.tenant !== null || (filters.model !== null && filters.gpu_model !== null)) return null;
+  if (filters.model !== null) return onlyOne("model");
+  return filters.gpu_model !== null ? onlyOne("gpu_model") : ["total", "total"];
 }
 
 // Elements ------------------------------------------------------------------------------------------------------------
@@ -245,13 +251,14 @@ async function drawWaiting() {
       continue;
     }
     element.replaceChildren();
-    element.setAttribute("role", "img");
-    element.setAttribute("aria-label", chart.description);
     const spec = { $schema: "https://vega.github.io/schema/vega-lite/v6.json", width: "container", autosize: { type: "fit-x", contains: "padding" }, ...chart.spec };
     // `ast`: the charts' expressions are interpreted, so that the page needs no leave to make code of text.
     views.set(id, await vegaEmbed(element, spec, { actions: false, ast: true, renderer: "svg", config: config() }));
     // The description above and the table below tell what is drawn; the marks one by one tell nothing to who cannot see.
     element.querySelector("svg").setAttribute("aria-hidden", "true");
+    // After the library, which calls each chart "Vega visualization".
+    element.setAttribute("role", "img");
+    element.setAttribute("aria-label", chart.description);
   }
   drawing = null;
   document.documentElement.dataset.drawn = "true";
@@ -270,11 +277,7 @@ function showSelection(list) {
   const days = span(filters.from, filters.to).length;
   const cost = sum(shown, "cost_usd");
   const count = sum(shown, "priced_total_tokens");
-  const what = [
-    filters.model === null ? "all models" : name(filters.model), ", ",
-    filters.gpu === null ? "all GPUs" : name(filters.gpu), ", ",
-    filters.tenant === undefined ? "all tenants" : name("tenant " + tenantName(filters.tenant)),
-  ];
+  const what = Object.keys(CHOICES).map((key, index) => [index ? ", " : "", chosen(key)]);
   fill("selection", `${day(filters.from)} to ${day(filters.to)}, ${days} day${days === 1 ? "" : "s"}, `, what, ": ",
     known(cost, (value) => usd(value)), " for ", known(count, tokens), " tokens, ", known(unitCost(shown), rate), " per million.",
     run.is_cut ? ` Days before ${day(first)} are in the tables, not on this page.` : "");
@@ -298,7 +301,7 @@ function showHeadline(list) {
       ratio === null ? `Not known against a week before: ${before === null ? "no cost per token on " + day(weekBefore) : why}.`
         : Math.abs(ratio) < 0.0005 ? ["unchanged", ` against ${rate(before)} a week before`]
         : [h("strong", { class: Math.abs(ratio) < 0.005 ? null : ratio > 0 ? "bad" : "good" }, exact(ratio, `${ratio > 0 ? "▲" : "▼"} ${change(ratio)}`)), ` against ${rate(before)} a week before`]),
-    tile("Expected band", band ?? h("span", { class: "none" }, "not known"),
+    tile("Expected band", band ?? h("span", { class: "none" }, series ? "not known" : "none"),
       drift ? [tag(drift.state, STATES[drift.state] || plain(drift.state)), drift.expected_usd_per_unit === null ? "" : ` ${rate(drift.expected_usd_per_unit)} expected`]
         : series ? "No day to judge." : "An expectation is made of the whole, of one model or of one GPU, not of this selection."),
     tile("Cost of the day", known(cost, (value) => usd(value), why), [known(sum(today, "total_tokens"), tokens), " tokens"]),
@@ -309,7 +312,7 @@ function showHeadline(list) {
   const lost = sum(data.unmapped, "total_tokens");
   qualify("costs-quality", [
     [false, "Fully loaded: idle time is in the cost, unused commitments are under ", h("a", { href: "#mix" }, "Purchase mix"), "."],
-    filters.tenant === undefined && today.length && (coverage === null ? [true, "How much of the GPU-hours a usage source saw is not known."]
+    filters.tenant === null && today.length && (coverage === null ? [true, "How much of the GPU-hours a usage source saw is not known."]
       : [coverage < 0.95, "A usage source saw ", exact(coverage, percent(coverage)), " of the GPU-hours. ", unpriced.length ? "" : "All of them have a price."]),
     unpriced.length > 0 && [true, `${percent(1 - weighted(today, "priced_gpu_hours_ratio", "gpu_hours"))} of the GPU-hours have no price; they and their tokens are not in the cost per million.`],
     ...today.filter((row) => row.null_reason).map((row) => [true, name(row.model), " on ", name(row.gpu_model), ": not known, because " + reason(row.null_reason) + "."]),
@@ -402,7 +405,7 @@ function showUnitsTable(list) {
       coverage: weighted(group, "usage_coverage_ratio", "gpu_hours"), why: reason(group.find((row) => row.null_reason)?.null_reason) };
   }).sort((a, b) => (b.cost ?? -1) - (a.cost ?? -1));
   const cost = sum(shown, "cost_usd");
-  const isTenant = filters.tenant !== undefined;
+  const isTenant = filters.tenant !== null;
   fill("units-table", table(`Cost by GPU type and model, ${day(filters.from)} to ${day(filters.to)}`, [
     ["GPU", (row) => row.gpu],
     ["Model", (row) => row.model],
@@ -423,13 +426,12 @@ function showUnitsTable(list) {
 
 const doesNotApply = (words) => [false, `The ${words} filter${words.includes(" and ") ? "s do" : " does"} not apply here.`];
 function unusedFilters(...keys) {
-  const set = [["model", filters.model !== null], ["GPU", filters.gpu !== null], ["tenant", filters.tenant !== undefined]]
-    .filter(([word, isSet]) => isSet && keys.includes(word)).map(([word]) => word);
+  const set = keys.filter((key) => filters[key] !== null).map((key) => CHOICES[key].one);
   return set.length ? doesNotApply(set.join(" and ")) : null;
 }
 
 function showMix() {
-  const shown = data.mix.filter((row) => isIn(row) && matches(row, "gpu"));
+  const shown = data.mix.filter((row) => isIn(row) && matches(row, "gpu_model"));
   const cost = sum(shown, "effective_cost_usd");
   const unused = sum(shown, "unused_commitment_cost_usd");
   const hours = sum(shown, "gpu_hours");
@@ -499,6 +501,7 @@ const seriesKey = (row) => JSON.stringify([row.series_kind, row.series]);
 function showDrift() {
   const choice = document.getElementById("series").value;
   const row = data.drift.find((each) => each.usage_date === filters.to && seriesKey(each) === choice);
+  qualify("drift-quality", [!expectedSeries() && [false, "What moved the cost is worked out for the whole, for one model or for one GPU, not for this selection."]]);
   fill("drift-table");
   if (!row || row.impact_usd_per_day === null) {
     fill("drift-lead", `${day(filters.to)}.`);
@@ -551,7 +554,7 @@ function showDrift() {
 }
 
 function showPrices() {
-  const shown = data.prices.filter((row) => matches(row, "gpu"));
+  const shown = data.prices.filter((row) => matches(row, "gpu_model"));
   const oldest = shown.map((row) => row.oldest_seen_date).filter(Boolean).sort()[0];
   const counts = data.counts[0] || {};
   qualify("prices-quality", [
@@ -603,7 +606,7 @@ function showPrices() {
 }
 
 function showAlternatives() {
-  const plans = data.plan.filter((row) => matches(row, "gpu"));
+  const plans = data.plan.filter((row) => matches(row, "gpu_model"));
   fill("plan", plans.length ? table(`Recommended mix on ${day(plans[0].plan_date)}: cost of the last ${number(plans[0].window_hours / 24)} days' demand, bought that way`, [
     ["Pool", (row) => `${row.gpu_model}, ${row.provider} ${row.region}`],
     ["Reserve", (row) => known(row.new_reserved_gpus, (value) => (value ? `${number(value)} more GPU${value === 1 ? "" : "s"}` : "no more"), reason(row.null_reason)), "n"],
@@ -617,7 +620,7 @@ function showAlternatives() {
   const shown = data.sizing.filter((row) => matches(row, "model"));
   if (!shown.length) {
     const gaps = data.sizing_gaps.map((row) => `${number(row.row_count)} ${reason(row.null_reason)}`).join(", ");
-    fill("sizing", empty(data.sizing.length ? "This model was not sized: it is not under sizing.models of ledger.yaml, or nothing fits."
+    fill("sizing", empty(data.sizing.length ? "No model of this selection was sized: none is under sizing.models of ledger.yaml, or nothing fits."
       : gaps ? `No combination has a cost: ${gaps}.` : "No model was sized: fct_gpu_sizing is empty. Models to size are named under sizing in ledger.yaml."));
     return;
   }
@@ -637,22 +640,24 @@ function showAlternatives() {
 }
 
 function showTenants() {
-  const shown = data.tenants.filter((row) => isIn(row) && matches(row, "model", "gpu"));
-  const chosen = filters.tenant === undefined ? shown : shown.filter((row) => row.tenant === filters.tenant);
+  const shown = data.tenants.filter((row) => isIn(row) && matches(row, "model", "gpu_model"));
+  const listed = shown.filter((row) => matches(row, "tenant"));
   const total = sum(shown, "cost_usd");
+  const cost = sum(listed, "cost_usd");
+  const count = sum(listed, "total_tokens");
   const unattributed = sum(shown.filter((row) => row.tenant === "unattributed"), "cost_usd");
-  const count = data.counts[0]?.tenants ?? 0;
+  const tenantCount = data.counts[0]?.tenants ?? 0;
   const namedCount = new Set(data.tenants.map((row) => row.tenant)).size;
   qualify("tenants-quality", [
     unattributed > 0 && [over(unattributed, total) > 0.05, exact(over(unattributed, total), percent(over(unattributed, total))), " of the cost is unattributed: no call tells whose tokens these were, and no tenant in ledger.yaml owns the deployment."],
-    count > namedCount && [false, `The ${namedCount - 1} tenants that cost most are named, the other ${number(count - namedCount + 1)} are one row; all are in fct_tenant_costs_daily.`],
+    tenantCount > namedCount && [false, `The ${namedCount - 1} tenants that cost most are named, the other ${number(tenantCount - namedCount + 1)} are one row; all are in fct_tenant_costs_daily.`],
   ]);
-  if (!chosen.length) {
+  if (!listed.length) {
     fill("tenants-table");
     noChart("tenants-chart", data.tenants.length ? "No tenant had cost in this selection." : "No tenant is known: fct_tenant_costs_daily is empty. Tenants come from gateway logs and the section tenants of ledger.yaml.");
     return;
   }
-  const lines = [...groups(chosen, (row) => row.tenant).entries()].map(([tenant, group]) => ({ tenant, label: tenantName(tenant), cost: sum(group, "cost_usd"), count: sum(group, "total_tokens"),
+  const lines = [...groups(listed, (row) => row.tenant).entries()].map(([tenant, group]) => ({ tenant, label: tenantName(tenant), cost: sum(group, "cost_usd"), count: sum(group, "total_tokens"),
     requests: sum(group, "request_count"), unit: over(sum(group, "cost_usd"), sum(group, "total_tokens"), 1e6), idle: sum(group, "idle_cost_usd") })).sort((a, b) => b.cost - a.cost);
   const bars = lines.filter((line) => line.tenant !== "unattributed").slice(0, 12);
   if (bars.length) {
@@ -675,12 +680,12 @@ function showTenants() {
     ["Million tokens", (row) => known(row.count, (value) => number(value / 1e6, 2), "no tokens"), "n"],
     ["Requests", (row) => known(row.requests, (value) => number(value)), "n"],
     ["USD per million", (row) => known(row.unit, rate, "no tokens"), "n"],
-  ], lines, filters.tenant === undefined ? ["Together", "", known(total, (value) => number(value, 2)), "", known(sum(shown, "idle_cost_usd"), (value) => number(value, 2)),
-    known(sum(shown, "total_tokens"), (value) => number(value / 1e6, 2)), known(sum(shown, "request_count"), (value) => number(value)), known(over(total, sum(shown, "total_tokens"), 1e6), rate)] : undefined));
+  ], lines, ["Together", "", known(cost, (value) => number(value, 2)), filters.tenant === null ? "" : known(over(cost, total), percent), known(sum(listed, "idle_cost_usd"), (value) => number(value, 2)),
+    known(count, (value) => number(value / 1e6, 2)), known(sum(listed, "request_count"), (value) => number(value)), known(over(cost, count, 1e6), rate)]));
 }
 
 function showQuality() {
-  const today = data.units.filter((row) => row.usage_date === filters.to && matches(row, "model", "gpu"));
+  const today = data.units.filter((row) => row.usage_date === filters.to && matches(row, "model", "gpu_model"));
   const stale = data.freshness.filter((row) => row.status !== "fresh");
   const beyond = data.reconciliation.filter((row) => row.is_within_tolerance === false);
   const counts = data.counts[0] || {};
@@ -769,15 +774,60 @@ function showAlerts() {
 // Filters -------------------------------------------------------------------------------------------------------------
 
 const control = (id) => document.getElementById(id);
-/** Options carry a place in a list, never the name itself. */
-function choices(id, all, values, label = (value) => value) {
-  control(id).replaceChildren(h("option", { value: "" }, all), ...values.map((value, index) => h("option", { value: String(index) }, label(value))));
-  return (value) => (value === "" ? undefined : values[Number(value)]);
+/** Values of a column, the dearest first, then those without cost of which another part speaks. */
+function valuesOf(key, list, ...others) {
+  const dearest = [...groups(list, (row) => row[key])].sort((a, b) => (sum(b[1], "cost_usd") ?? 0) - (sum(a[1], "cost_usd") ?? 0)).map(([value]) => value);
+  return [...new Set([...dearest, ...others.flat().map((row) => row[key])])];
 }
-const byCost = (list, key) => [...groups(list, (row) => row[key])].sort((a, b) => (sum(b[1], "cost_usd") ?? 0) - (sum(a[1], "cost_usd") ?? 0)).map(([value]) => value);
-const models = choices("model", "All models", byCost(data.units, "model"));
-const gpus = choices("gpu", "All GPUs", byCost(data.units, "gpu_model"));
-const tenants = choices("tenant", "All tenants", byCost(data.tenants, "tenant"), tenantName);
+const CHOICES = {
+  model: { one: "model", many: "models", values: valuesOf("model", data.units, data.sizing) },
+  gpu_model: { one: "GPU", many: "GPUs", values: valuesOf("gpu_model", data.units, data.mix, data.plan) },
+  tenant: { one: "tenant", many: "tenants", values: valuesOf("tenant", data.tenants) },
+};
+const MANY_VALUES = 8; // more than these need a search, and buttons for all and none
+
+/** Checkboxes for the values of a column; they carry a place in a list, never the name itself. */
+function makeChoice(key) {
+  const { many, values } = CHOICES[key];
+  const lines = values.map((value, place) => h("label", {}, h("input", { type: "checkbox", value: place }), name(tenantName(value))));
+  const search = h("input", { type: "search", placeholder: "Find", "aria-label": `Find among ${many}`, autocomplete: "off" });
+  const find = () => lines.forEach((line) => (line.hidden = !line.textContent.toLowerCase().includes(search.value.trim().toLowerCase())));
+  search.addEventListener("input", find);
+  search.addEventListener("change", (event) => event.stopPropagation());
+  const buttons = [["Tick all", true], ["Tick none", false]].map(([title, isTicked]) => {
+    const button = h("button", { type: "button" }, title);
+    button.addEventListener("click", () => {
+      for (const line of lines) if (!line.hidden) line.control.checked = isTicked;
+      control("filters").dispatchEvent(new Event("change"));
+    });
+    return button;
+  });
+  control(key).addEventListener("toggle", () => {
+    if (control(key).open) return;
+    search.value = "";
+    find();
+  });
+  control(key).append(h("fieldset", {}, h("legend", {}, values.length ? `Tick ${many} to show. None ticked shows all.` : `No ${many} are known.`),
+    values.length > MANY_VALUES ? h("div", { class: "tools" }, search, buttons) : null, h("div", {}, lines)));
+}
+/** The values ticked; null, which is no filter, where all are or none is. */
+function ticked(key) {
+  const { values } = CHOICES[key];
+  const boxes = control(key).querySelectorAll("input:checked");
+  return boxes.length === 0 || boxes.length === values.length ? null : new Set([...boxes].map((box) => values[box.value]));
+}
+/** What is chosen, in words: a few names, what alone is left out, or how many. A choice's own box has room for one name. */
+function chosen(key, isBox = false) {
+  const { one, many, values } = CHOICES[key];
+  const set = filters[key];
+  if (set === null) return [`all ${many}`];
+  const label = (value) => name(tenantName(value));
+  if (set.size <= (isBox ? 1 : 3)) {
+    return [isBox ? "" : `${set.size === 1 ? one : many} `, [...set].map((value, index) => [index === 0 ? "" : index === set.size - 1 ? " and " : ", ", label(value)])];
+  }
+  const left = values.filter((value) => !set.has(value));
+  return left.length === 1 ? [`all ${isBox ? "" : `${many} `}but `, label(left[0])] : [`${set.size} of ${values.length} ${many}`];
+}
 for (const id of ["from", "to"]) {
   control(id).min = first;
   control(id).max = last;
@@ -794,7 +844,8 @@ function readFilters() {
   const [from, to] = [inside(control("from").value, first), inside(control("to").value, last)].sort();
   control("from").value = from;
   control("to").value = to;
-  filters = { from, to, model: models(control("model").value) ?? null, gpu: gpus(control("gpu").value) ?? null, tenant: tenants(control("tenant").value) };
+  filters = { from, to, model: ticked("model"), gpu_model: ticked("gpu_model"), tenant: ticked("tenant") };
+  for (const key of Object.keys(CHOICES)) control(key).querySelector(".chosen").replaceChildren(...chosen(key, true).flat(Infinity));
 }
 function show() {
   readFilters();
@@ -813,10 +864,24 @@ function show() {
 }
 /** The series that a filter speaks of is what the waterfall shows, until another one is chosen. */
 function followSeries() {
-  const wanted = JSON.stringify(filters.model !== null ? ["model", filters.model] : filters.gpu !== null ? ["gpu_model", filters.gpu] : ["total", "total"]);
+  const wanted = JSON.stringify(onlyOne("model") ?? onlyOne("gpu_model") ?? ["total", "total"]);
   if ([...control("series").options].some((option) => option.value === wanted)) control("series").value = wanted;
 }
 
+/** A choice closes by Escape, and by the pointer or the focus elsewhere. */
+for (const kind of ["pointerdown", "focusin"]) {
+  addEventListener(kind, (event) => {
+    for (const choice of document.querySelectorAll(".choice[open]")) if (!choice.contains(event.target)) choice.open = false;
+  });
+}
+control("filters").addEventListener("keydown", (event) => {
+  const choice = event.target.closest(".choice[open]");
+  if (event.key !== "Escape" || !choice) return;
+  choice.open = false;
+  choice.querySelector("summary").focus();
+});
+
+Object.keys(CHOICES).forEach(makeChoice);
 chooseSeries();
 control("filters").addEventListener("change", () => {
   readFilters();

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import duckdb
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from orchestration.report.page import build_report
-from tests.report.worlds import SMALL, Opened, Row, chromium, opened, write
+from tests.report.worlds import DRIFT, SMALL, Opened, Row, chromium, opened, write
 
 CHARTS = ("expected", "lines", "mix-chart", "waterfall", "price-map", "tenants-chart")
 RIGHT_TO_LEFT = "\u202egnp.exe\u200f \u0645\u0631\u062d\u0628\u0627"
@@ -55,9 +55,9 @@ def shown(small: Path, browser: Browser) -> Iterator[Opened]:
 @pytest.fixture(autouse=True)
 def _all_filters_off(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
-    if "shown" in request.fixturenames:
-        page = request.getfixturevalue("shown").page
-        page.get_by_role("button", name="All").click()
+    for fixture in {"shown", "many"} & set(request.fixturenames):
+        page = request.getfixturevalue(fixture).page
+        page.get_by_role("button", name="Show all").click()
         page.wait_for_timeout(50)
         page.wait_for_selector("html[data-drawn]")
 
@@ -95,7 +95,9 @@ def test_every_chart_is_drawn(shown: Opened) -> None:
         box = shown.page.locator(f"#{chart} svg").bounding_box()
         assert box is not None
         assert box["width"] > 500, chart
-        assert shown.page.locator(f"#{chart}").get_attribute("aria-label"), chart
+        # The library's own label would be "Vega visualization".
+        described = shown.page.locator(f"#{chart}").get_attribute("aria-label") or ""
+        assert re.match("Line chart of|Stacked columns of|Waterfall of|Our rate per|Bars of", described), chart
 
 
 def test_no_network_no_console_no_code_from_text(shown: Opened) -> None:
@@ -123,7 +125,7 @@ def test_no_network_no_console_no_code_from_text(shown: Opened) -> None:
 
 
 def test_a_model_changes_the_numbers(shown: Opened) -> None:
-    shown.choose(model="org/70b")
+    shown.choose(model=("org/70b",))
     assert shown.number("#tiles .value") == 2.5
     assert tile(shown, 1) == "$1.900 to $2.100"
     assert "outside the expected band" in tile(shown, 1, "note")
@@ -134,7 +136,7 @@ def test_a_model_changes_the_numbers(shown: Opened) -> None:
 
 
 def test_a_gpu_without_expectation_says_why(shown: Opened) -> None:
-    shown.choose(gpu="L40S")
+    shown.choose(gpu_model=("L40S",))
     assert shown.number("#tiles .value") == 0.5
     assert tile(shown, 1) == "not known"
     assert "too few comparable days yet" in tile(shown, 1, "note")
@@ -143,10 +145,10 @@ def test_a_gpu_without_expectation_says_why(shown: Opened) -> None:
 
 
 def test_a_tenant_pays_for_its_tokens(shown: Opened) -> None:
-    shown.choose(tenant="beta")
+    shown.choose(tenant=("beta",))
     # 20.50 + 30.00 USD for 8.2 + 60 million tokens.
     assert shown.number("#tiles .value") == pytest.approx(50.5 / 68.2, abs=1e-12)
-    shown.choose(tenant="beta", model="org/70b")
+    shown.choose(tenant=("beta",), model=("org/70b",))
     assert shown.number("#tiles .value") == 2.5
 
 
@@ -184,41 +186,222 @@ def test_mix_prices_alternatives_and_the_rest_say_their_numbers(shown: Opened) -
     assert shown.page.locator("#alerts-list article").count() == 1
 
 
-def test_numbers_equal_sql_on_the_published_file(small: Path, shown: Opened) -> None:
-    with duckdb.connect(str(small.with_name("world.duckdb")), read_only=True) as con:
-        for filters, condition in (
-            ({}, "true"),
-            ({"gpu": "H100"}, "gpu_model = 'H100'"),
-            ({"model": "org/8b", "gpu": "L40S"}, "model = 'org/8b' and gpu_model = 'L40S'"),
-        ):
-            shown.choose(model="All models", gpu="All GPUs", tenant="All tenants")
-            shown.choose(**filters)
-            cost, unit = _one(
-                con,
-                "select sum(cost_usd), 1000000.0 * sum(cost_usd) / sum(priced_total_tokens) from fct_unit_costs_daily "
-                f"where pricing_category = 'all' and {condition}",
-            )
-            found = shown.page.locator("#selection data").evaluate_all("all => all.map(each => Number(each.value))")
-            assert found[0] == pytest.approx(float(cost), abs=1e-6)
-            assert found[2] == pytest.approx(float(unit), abs=1e-9)
+FILTERS = ("model", "gpu_model", "tenant")
+MODELS = ("plain/8b", HOSTILE["aws"], HOSTILE["org/70b"], RIGHT_TO_LEFT, "a, 'b', \"c\" and d")
 
 
-def _one(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
-    row = con.execute(sql).fetchone()
-    assert row is not None
-    return row
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten days of five models on three GPUs for twelve tenants. A million tokens cost 1 to 5 USD by model."""
+    folder = tmp_path_factory.mktemp("wide")
+    series = [("total", "total"), ("model", "plain/8b"), ("model", HOSTILE["aws"]), ("gpu_model", "GPU-0")]
+    tables = {"fct_cost_drift_daily": [DRIFT[0] | {"series_kind": kind, "series": name} for kind, name in series]}
+    with duckdb.connect(str(write(folder / "world.duckdb", tables))) as con:
+        con.execute("create temp table models as select unnest(?) as model, unnest(range(5)) as k", [list(MODELS)])
+        con.execute(
+            """
+            create temp table days as select date '2026-11-10' - d::integer as usage_date, d from range(10) as t (d);
+            insert into fct_unit_costs_daily by name
+            select usage_date, model, 'GPU-' || k % 3 as gpu_model, 'all' as pricing_category, 24 as gpu_hours,
+                (k + 1) * (1 + hash(d, k) % 900) as cost_usd, cost_usd * 0.75 as active_cost_usd,
+                cost_usd * 0.25 as idle_cost_usd, 1000000 * (1 + hash(d, k) % 900) as total_tokens,
+                total_tokens as priced_total_tokens, 1 as usage_coverage_ratio, 1 as priced_gpu_hours_ratio,
+                true as is_fully_priced
+            from days, models;
+            insert into fct_unit_costs_daily by name
+            select * replace ('Standard' as pricing_category) from fct_unit_costs_daily;
+            insert into fct_tenant_costs_daily by name
+            select usage_date, 'tenant ' || t as tenant, 'deployment ' || k as deployment, model, '' as adapter,
+                'GPU-' || k % 3 as gpu_model, (k + 1) * (1 + hash(t, d, k) % 90) as cost_usd,
+                cost_usd * 0.5 as active_cost_usd, cost_usd * 0.5 as idle_cost_usd,
+                case when t < 11 then 1000000 * (1 + hash(t, d, k) % 90) end as total_tokens, 7 as request_count
+            from days, models, range(12) as tenants (t);
+            insert into fct_purchase_mix_daily by name
+            select usage_date, 'provider' as provider, 'GPU-' || g as gpu_model, 'Standard' as pricing_category,
+                24 * (g + 1) as gpu_hours, 100 + hash(d, g) % 900 as effective_cost_usd, true as is_fully_priced
+            from days, range(4) as gpus (g);
+            """
+        )
+    build_report(folder / "world.duckdb", folder / "index.html")
+    return folder / "index.html"
+
+
+@pytest.fixture(scope="module")
+def many(wide: Path, browser: Browser) -> Iterator[Opened]:
+    with opened(browser, wide) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"gpu_model": ("GPU-1",)},
+        {"gpu_model": ("GPU-0", "GPU-2")},
+        {"model": MODELS[:2]},
+        {"model": MODELS[2:]},
+        {"model": (MODELS[1], MODELS[3], MODELS[4]), "gpu_model": ("GPU-0", "GPU-1")},
+        {"tenant": ("tenant 4",)},
+        {"tenant": ("tenant 1", "tenant 11")},
+        {"tenant": tuple(f"tenant {t}" for t in range(11))},
+        {"tenant": ("tenant 3", "tenant 5"), "model": MODELS[1:3], "gpu_model": ("GPU-1", "GPU-2")},
+    ],
+    ids=lambda filters: ", ".join(f"{len(names)} {column}" for column, names in filters.items()) or "all",
+)
+def test_numbers_equal_sql_on_the_published_file(wide: Path, many: Opened, filters: dict[str, tuple[str, ...]]) -> None:
+    many.choose(**{"model": (), "gpu_model": (), "tenant": ()} | filters)
+
+    with duckdb.connect(str(wide.with_name("world.duckdb")), read_only=True) as con:
+
+        def sql(select: str, table: str, *columns: str, where: str = "true") -> list[float]:
+            """Sums of a table under the filters of these columns, each as `in (...)`."""
+            chosen = {column: filters[column] for column in columns if column in filters}
+            conditions = [f"{column} in ({', '.join('?' * len(names))})" for column, names in chosen.items()]
+            row = con.execute(
+                f"select {select} from {table} where {' and '.join([where, *conditions])}",
+                [name for names in chosen.values() for name in names],
+            ).fetchone()
+            assert row is not None
+            return [float(value) for value in row]
+
+        is_tenant = "tenant" in filters
+        table, tokens = (
+            ("fct_tenant_costs_daily", "total_tokens")
+            if is_tenant
+            else ("(from fct_unit_costs_daily where pricing_category = 'all')", "priced_total_tokens")
+        )
+        sums = (
+            f"sum(cost_usd), sum({tokens}), 1000000.0 * sum(cost_usd) / sum({tokens}), "
+            "sum(idle_cost_usd) / sum(cost_usd)"
+        )
+        cost, count, unit, idle = sql(sums, table, *FILTERS)
+        today = sql(sums, table, *FILTERS, where="usage_date = '2026-11-10'")
+        mix = sql("sum(gpu_hours), sum(effective_cost_usd)", "fct_purchase_mix_daily", "gpu_model")
+        (of_tenants,) = sql("sum(cost_usd)", "fct_tenant_costs_daily", *FILTERS)
+        (of_all_tenants,) = sql("sum(cost_usd)", "fct_tenant_costs_daily", "model", "gpu_model")
+
+    assert many.numbers("#selection") == pytest.approx([cost, count, unit])
+    # The cost of the day per million tokens, then its change on a week before, its cost, tokens and idle part.
+    tiles = [many.number(f"#tiles .tile:nth-child({place})") for place in (3, 4)]
+    assert [many.number("#tiles .value"), *tiles] == pytest.approx([today[2], today[0], today[3]])
+    # Of a tenant there are no GPU-hours, which stand first, and none seen by usage sources, which stand last.
+    together = many.numbers("#units-table tfoot")
+    assert (together if is_tenant else together[1:-1]) == pytest.approx([cost, count, unit, today[2], idle])
+    assert many.numbers("#mix-table tfoot")[:2] == pytest.approx(mix)
+    shares = [of_tenants / of_all_tenants] if is_tenant else []
+    assert many.numbers("#tenants-table tfoot")[: 1 + len(shares)] == pytest.approx([of_tenants, *shares])
+
+
+def test_one_model_has_a_band_and_two_have_none(many: Opened) -> None:
+    many.choose(model=MODELS[:1])
+    assert tile(many, 1) == "$1.200 to $1.800"
+    assert many.page.locator("#drift-quality").inner_text() == ""
+    assert many.page.locator("#series").input_value() == f'["model","{MODELS[0]}"]'
+    many.choose(model=MODELS[:2])
+    assert tile(many, 1) == "none"
+    assert "of one model or of one GPU, not of this selection" in tile(many, 1, "note")
+    assert "not for this selection" in many.page.locator("#drift-quality").inner_text()
+    assert many.page.locator("#drift-lead").inner_text().startswith("On 10\u00a0Nov\u00a02026 the whole fleet cost")
+    label = many.page.locator("#expected").get_attribute("aria-label") or ""
+    assert label.startswith("Line chart of cost per million tokens for each day. "), "no band is drawn"
+    assert "The model filter does not apply here." in many.page.locator("#mix-quality").inner_text()
+
+
+def test_none_ticked_and_all_ticked_are_all(many: Opened) -> None:
+    many.choose(model=())
+    whole = many.page.locator("main").inner_text()
+    assert ", all models, all GPUs, all tenants: " in whole
+    for names in (MODELS[:1], MODELS, ()):
+        many.choose(model=names)
+        assert (many.page.locator("main").inner_text() == whole) == (len(names) != 1)
+        assert (many.chosen("model") == "all models") == (len(names) != 1)
+
+
+def test_what_is_chosen_is_said(many: Opened) -> None:
+    tenants = tuple(f"tenant {t}" for t in range(12))
+    for names, box, sentence in (
+        (tenants[:1], "tenant 0", "tenant tenant 0: "),
+        (tenants[:2], "2 of 12 tenants", " and "),
+        (tenants[:5], "5 of 12 tenants", "5 of 12 tenants: "),
+        (tenants[1:], "all but tenant 0", "all tenants but tenant 0: "),
+    ):
+        many.choose(tenant=names)
+        assert many.chosen("tenant") == box
+        assert sentence in many.page.locator("#selection").inner_text()
+        shown = many.page.locator("#tenants-table tbody th").all_inner_texts()
+        assert set(shown) == set(names)
+
+
+def test_the_tenants_that_have_no_name_can_be_chosen_together(tmp_path: Path, browser: Browser) -> None:
+    row = SMALL["fct_tenant_costs_daily"][0]
+    tenants = [row | {"tenant": f"tenant {cost}", "cost_usd": cost} for cost in range(1, 31)]
+    with opened(browser, page_of(tmp_path, SMALL | {"fct_tenant_costs_daily": tenants})) as found:
+        found.choose(tenant=("all other tenants",))
+        assert found.numbers("#selection")[0] == 15  # 1 + 2 + 3 + 4 + 5 USD: the 25 dearest have a name
+        assert found.chosen("tenant") == "all other tenants"
+        found.choose(tenant=("all other tenants", "tenant 30"))
+        assert found.numbers("#selection")[0] == 45
+
+
+def test_a_choice_by_keyboard(many: Opened) -> None:
+    page = many.page
+    page.locator("#gpu_model summary").focus()
+    assert page.locator("#gpu_model summary").inner_text().split() == ["GPU", "all", "GPUs"]
+    for key in ("Enter", "Tab", "Space", "Tab", "Space"):
+        page.keyboard.press(key)
+    assert many.chosen("gpu_model") == "2 of 4 GPUs"
+    page.keyboard.press("Escape")
+    assert not page.locator("#gpu_model fieldset").is_visible()
+    assert page.evaluate("document.activeElement.closest('details').id") == "gpu_model"
+    page.keyboard.press("Enter")
+    assert page.locator("#gpu_model fieldset").is_visible()
+    for _ in range(5):  # past its four boxes to the next choice
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('details').id") == "tenant"
+    assert not page.locator("#gpu_model fieldset").is_visible()
+    assert page.locator("#model input").count() == len(MODELS), "few values need neither search nor buttons"
+
+
+def test_many_values_are_searched(many: Opened) -> None:
+    choice = many.page.locator("#tenant")
+    choice.locator("summary").click()
+    choice.get_by_role("searchbox").fill(" TENANT 1")
+    assert set(choice.locator("label:visible").all_inner_texts()) == {"tenant 1", "tenant 10", "tenant 11"}
+    choice.get_by_role("button", name="Tick all").click()
+    assert many.chosen("tenant") == "3 of 12 tenants"
+    choice.get_by_role("searchbox").fill("")
+    choice.get_by_role("button", name="Tick all").click()
+    choice.get_by_role("checkbox", name="tenant 7").uncheck()
+    assert many.chosen("tenant") == "all but tenant 7"
+    choice.get_by_role("searchbox").fill("tenant 7")
+    many.page.locator("h1").click()
+    expect(choice.locator("[type=search]")).to_have_value("")
+    choice.locator("summary").click()
+    assert choice.locator("label:visible").count() == 12, "each opening starts with all of them"
+    choice.get_by_role("button", name="Tick none").click()
+    assert many.chosen("tenant") == "all tenants"
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 def test_accessible_and_no_wider_than_the_screen(
-    small: Path, browser: Browser, scheme: Literal["light", "dark"], width: int
+    small: Path, wide: Path, browser: Browser, scheme: Literal["light", "dark"], width: int
 ) -> None:
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
     with opened(browser, small, width=width, scheme=scheme) as found:
-        result = Axe().run(
-            found.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
-        )
+        result = Axe().run(found.page, options=rules)
         assert result.violations_count == 0, result.generate_report()
         assert found.page.evaluate("document.documentElement.scrollWidth") == width
+    with opened(browser, wide, width=width, scheme=scheme) as found:
+        found.choose(tenant=("tenant 1", "tenant 2"))
+        for choice in FILTERS:
+            found.page.locator(f"#{choice} summary").click()
+            result = Axe().run(found.page, context="#filters", options=rules)
+            assert result.violations_count == 0, result.generate_report()
+            assert found.page.evaluate("document.documentElement.scrollWidth") == width
+            box = found.page.locator(f"#{choice} fieldset").bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] < box["x"] + box["width"] <= width
+            found.page.keyboard.press("Escape")
 
 
 def test_hostile_names_are_text(tmp_path: Path, browser: Browser) -> None:
@@ -247,8 +430,8 @@ def test_hostile_names_are_text(tmp_path: Path, browser: Browser) -> None:
                         position={"x": box["width"] * share, "y": box["height"] * height}, force=True
                     )
         for option in (HOSTILE["org/70b"], HOSTILE["org/8b"]):
-            found.choose(model=option)
-        found.choose(model="All models", tenant=RIGHT_TO_LEFT)
+            found.choose(model=(option,))
+        found.choose(model=(), tenant=(RIGHT_TO_LEFT,))
         assert page.locator("img, iframe, svg[onload], b").count() == 0
         assert page.locator("script").count() == 3
         assert page.evaluate("window.hacked") is None

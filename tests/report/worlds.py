@@ -230,12 +230,31 @@ class Opened:
         """The exact value of the first number under `selector`."""
         return float(self.page.locator(f"{selector} data").first.get_attribute("value") or "nan")
 
-    def choose(self, **filters: str) -> None:
-        """Sets filters as a person does, by what is written on them, and waits for the charts."""
+    def numbers(self, selector: str) -> list[float]:
+        """The exact values of all numbers under `selector`."""
+        return [float(each.get_attribute("value") or "nan") for each in self.page.locator(f"{selector} data").all()]
+
+    def choose(self, **filters: str | tuple[str, ...]) -> None:
+        """Sets filters as a person does, by what is written on them, and waits for the charts.
+
+        A day for `from` and `to`; for `model`, `gpu_model` and `tenant` the names to tick, which unticks all others.
+        """
         for name, value in filters.items():
             control = self.page.locator(f"#{name}")
-            control.fill(value) if name in {"from", "to"} else control.select_option(label=value)
+            if isinstance(value, str):
+                control.fill(value)
+                continue
+            control.locator("summary").click()
+            lines = {line.text_content(): line for line in control.locator("label").all()}
+            assert set(value) <= set(lines), f"{value} of {list(lines)}"
+            for title, line in lines.items():
+                line.locator("input").set_checked(title in value)
+            control.locator("summary").click()
         self.page.wait_for_selector("html[data-drawn]")
+
+    def chosen(self, name: str) -> str:
+        """What the box of a choice says is chosen."""
+        return self.page.locator(f"#{name} .chosen").inner_text()
 
 
 @contextmanager
