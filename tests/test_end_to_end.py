@@ -547,7 +547,7 @@ def test_the_report_opens_and_its_numbers_are_those_of_the_published_file(world:
         assert totals[2] == pytest.approx(float(whole), rel=1e-9)
         assert found.number("#tiles .value") == pytest.approx(float(today), rel=1e-9)
         assert found.number("#mix-tiles .tile:nth-child(4)") == pytest.approx(float(unused), rel=1e-9)
-        found.choose(model="Qwen/Qwen3-32B")
+        found.choose(model=("Qwen/Qwen3-32B",))
         assert found.number("#tiles .value") == pytest.approx(float(of_one), rel=1e-9)
         assert found.page.locator("svg").count() == 6
         assert found.console == []
