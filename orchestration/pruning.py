@@ -41,15 +41,16 @@ SECONDS_OF_A_RUN = 300
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """Something that is whole or gone: an answer, a log, a run.
+    """Something that is whole or gone: an answer, a log, a run, a month of calls.
 
     `remove` returns how many bytes of disk it freed; None: it stays, whatever its age.
     """
 
-    day: date  # UTC
+    day: date  # UTC; of several the last
     byte_count: int
     file_count: int
     remove: Callable[[], int] | None
+    first_day: date | None = None  # of several
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ def _pile(kind: str, limit_days: int | None, things: list[Thing], now: datetime)
         going=tuple(thing for thing, gone in zip(things, goes, strict=True) if gone),
         kept_count=len(kept),
         kept_bytes=sum(thing.byte_count for thing in kept),
-        oldest_kept=min((thing.day for thing in kept), default=None),
+        oldest_kept=min((thing.first_day or thing.day for thing in kept), default=None),
     )
 
 
@@ -238,7 +239,7 @@ def _usage_records(settings: Settings, now: datetime, *, read_only: bool) -> Ite
 
         ends = {month: (month + timedelta(days=31)).replace(day=1) for month in sorted(byte_counts)}
         yield [
-            Thing(end - timedelta(days=1), byte_counts[month], 0, partial(gone, end, byte_counts[month]))
+            Thing(end - timedelta(days=1), byte_counts[month], 0, partial(gone, end, byte_counts[month]), month)
             for month, end in ends.items()
         ]
 

@@ -1,6 +1,6 @@
 -- The raw room: upstream records in the source's own words and units.
--- The only writers are orchestration/warehouse.py, price_versions.py and publication.py; dbt/models/staging/*/_*__sources.yml describes
--- each column for readers.
+-- The only writers are orchestration/warehouse.py, price_versions.py, usage_archive.py and publication.py;
+-- dbt/models/staging/*/_*__sources.yml describes each column for readers.
 -- Every statement is idempotent: it runs each time the warehouse is opened for writing.
 
 create schema if not exists raw;

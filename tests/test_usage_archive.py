@@ -1,6 +1,7 @@
 """Months of usage without their records. That no published number changes by it is tested end to end, on the demo."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,9 +14,10 @@ from orchestration import usage_archive
 from orchestration.cli import app
 from orchestration.doctor import examine
 from orchestration.pruning import piles, prune_after_run, remove
-from orchestration.settings import Settings, load_settings
+from orchestration.settings import PROJECT_ROOT, Settings, load_settings
 from orchestration.usage_archive import (
     ARCHIVED,
+    TAIL_DAYS,
     UsageArchiveError,
     archive_usage,
     delete_archived_records,
@@ -92,6 +94,14 @@ def test_months_go_one_after_the_other_and_the_archive_has_each_day_once(
     # 20 September is day 263 of 2026, 31 October day 304.
     for model in ARCHIVED:
         assert archived_days(con, model) == list(range(263, 305))
+
+
+def test_the_tail_holds_what_later_days_are_read_with() -> None:
+    """An increase stands up to half of what a scrape looks back before it, and is measured from all of it before."""
+    macros = (PROJECT_ROOT / "dbt" / "macros" / "windows.sql").read_text(encoding="utf-8")
+    found = re.search(r"macro scrape_look_back_hours.*?return\((\d+)\)", macros, re.DOTALL)
+    assert found is not None
+    assert int(found[1]) * 1.5 <= TAIL_DAYS * 24
 
 
 def test_a_column_of_a_later_version_is_null_before(settings: Settings, con: duckdb.DuckDBPyConnection) -> None:
@@ -188,7 +198,7 @@ def test_prune_lets_whole_months_go(settings: Settings) -> None:
             (date(2026, 9, 30), 11 * 64),
             (date(2026, 10, 31), 31 * 64),
         ]
-        assert (pile.kept_count, pile.kept_bytes, pile.oldest_kept) == (2, 49 * 64, date(2026, 11, 30))
+        assert (pile.kept_count, pile.kept_bytes, pile.oldest_kept) == (2, 49 * 64, date(2026, 11, 1))
         assert pile.limit_days == 31
     with piles(settings, NOW) as found:
         (pile,) = [pile for pile in found if pile.kind == "usage_records"]
