@@ -1,5 +1,6 @@
 """The files in deploy/: systemd takes the units, and what they start exists."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from orchestration.definitions import prepare_dbt
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -73,3 +76,18 @@ def test_the_daemon_and_the_web_server_load_the_definitions_of_a_new_machine_tog
         printed, _ = one.communicate()
         assert one.returncode == 0, printed[-2000:]
         assert "All code locations passed validation" in printed
+
+
+def test_a_manifest_that_an_earlier_version_left_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is younger than the files: an image is built before the old one's last run on the volume."""
+    monkeypatch.setenv("DBT_TARGET_PATH", str(tmp_path))
+    monkeypatch.setenv("DBT_LOG_PATH", str(tmp_path))
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text("{}", encoding="utf-8")
+    (tmp_path / "manifest.digest").write_text("of other files", encoding="utf-8")
+    prepare_dbt()
+    made = manifest.read_bytes()
+    assert "model.inference_ledger.fct_unit_costs_daily" in json.loads(made)["nodes"]
+    manifest.write_bytes(made + b" ")
+    prepare_dbt()
+    assert manifest.read_bytes() == made + b" ", "the same files need no other one"
