@@ -26,6 +26,7 @@ def prune_job() -> None:  # noqa: D103 - said there
 @dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.SUCCESS,
     request_job=prune_job,
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Prunes after each day that Dagster ran; a day that failed leaves everything as it is.",
 )
 def prune_after_daily_job(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:  # noqa: D103 - said there
