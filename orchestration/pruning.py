@@ -2,8 +2,9 @@
 
 No published number changes by it. The bytes of old price lists go when what was read of them lies in their place
 (`price_feeds.prune_answer`), calls and scrapes when what they add up to is archived (`usage_archive.archive_usage`).
-The rest tells of runs. What cannot be had again stays whatever the ledger says: scrapes and answers of Prometheus, what
-people said about alerts, override files. Logs of the user are theirs, and are only read.
+So do the scrapes and answers of Prometheus that they were read from. The rest tells of runs. What cannot be had again
+stays whatever the ledger says: what people said about alerts, override files. Logs of the user are theirs, and are
+only read.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from rich.text import Text
 from orchestration.command_options import ConfigOption, DataDirOption
 from orchestration.price_feeds import ReadsOtherwiseError, landed_answers, prune_answer
 from orchestration.settings import RetentionSection, Settings, duckdb_config, load_settings
-from orchestration.usage_archive import archive_usage, existing_records, read_archive
+from orchestration.usage_archive import TAIL_DAYS, archive_usage, existing_records, read_archive
 from orchestration.warehouse import snapshots_in_force
 from scrapers.errors import one_line
 from scrapers.landing import LandedEntry
@@ -92,6 +93,7 @@ def piles(
     """
     finders: dict[str, Callable[[Settings, datetime], AbstractContextManager[list[Thing]]]] = {
         "usage_records": partial(_usage_records, read_only=not will_remove),
+        "usage_answers": _usage_answers,
         "price_answers": partial(_price_answers, read_only=not will_remove),
         "quarantine": _quarantine,
         "run_logs": _run_logs,
@@ -242,6 +244,19 @@ def _usage_records(settings: Settings, now: datetime, *, read_only: bool) -> Ite
             Thing(end - timedelta(days=1), byte_counts[month], 0, partial(gone, end, byte_counts[month]), month)
             for month, end in ends.items()
         ]
+
+
+@contextlib.contextmanager
+def _usage_answers(settings: Settings, now: datetime) -> Iterator[list[Thing]]:
+    """Scraped pages and answers of Prometheus, a folder a day: those whose usage is archived may go.
+
+    They lie further back than a server is ever asked again (`look_back_days` is 30 at most).
+    """
+    archive = read_archive(settings)
+    first_read = archive.archived_until - timedelta(days=TAIL_DAYS) if archive else date.min
+    folders = (path for pattern in ("metrics/*/*/*", "prometheus/*/*") for path in settings.landing_dir.glob(pattern))
+    things = [_on_disk([folder], day=date.fromisoformat(folder.name)) for folder in folders]
+    yield [thing if thing.day < first_read else replace(thing, remove=None) for thing in things]
 
 
 @contextlib.contextmanager

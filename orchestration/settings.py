@@ -827,6 +827,7 @@ class RetentionSection(_Section):
 
     # A month at least: logs come late, and what was pruned is closed.
     usage_records_days: Annotated[Days, Field(ge=31)] | None = None
+    usage_answers_days: Days | None = None
     price_answers_days: Days | None = None
     quarantine_days: Days | None = None
     run_logs_days: Days | None = 30

@@ -229,6 +229,7 @@ def test_by_default_nothing_goes_that_cannot_be_had_again(tmp_path: Path) -> Non
     with piles(settings, NOW + timedelta(days=5000)) as found:
         assert [(one.kind, one.limit_days, len(one.going)) for one in found] == [
             ("usage_records", None, 0),
+            ("usage_answers", None, 0),
             ("price_answers", None, 0),
             ("quarantine", None, 0),
             ("run_logs", 30, 0),

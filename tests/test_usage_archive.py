@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from orchestration import usage_archive
 from orchestration.cli import app
 from orchestration.doctor import examine
-from orchestration.pruning import piles, prune_after_run, remove
+from orchestration.pruning import Pile, Removed, piles, prune_after_run, remove
 from orchestration.settings import PROJECT_ROOT, Settings, load_settings
 from orchestration.usage_archive import (
     ARCHIVED,
@@ -208,6 +208,31 @@ def test_prune_lets_whole_months_go(settings: Settings) -> None:
     with piles(settings, NOW, will_remove=False) as found:
         (pile,) = [pile for pile in found if pile.kind == "usage_records"]
         assert (pile.going, pile.kept_count) == ((), 2), "the eleven days of October count no more"
+
+
+def test_scrapes_of_archived_days_go_too(settings: Settings) -> None:
+    """Archived up to 1 November, of which the eleven days from 21 October on are still read."""
+    text = LEDGER.replace("ROUTE", "chat").replace("records_days: 31", "records_days: 31, usage_answers_days: 1")
+    settings.config_path.write_text(text, encoding="utf-8")
+    settings = load_settings(settings.config_path, settings.data_dir)
+    for place in ("metrics/pages/10.0.0.7_8000", "prometheus/p"):
+        for day in ("2026-10-09", "2026-10-20", "2026-10-21"):
+            folder = settings.landing_dir / place / day
+            folder.mkdir(parents=True)
+            (folder / "a").write_text("x" * 10, encoding="utf-8")
+
+    def answers(found: list[Pile]) -> Pile:
+        (pile,) = [pile for pile in found if pile.kind == "usage_answers"]
+        return pile
+
+    with piles(settings, NOW, will_remove=False) as found:
+        assert (len(answers(found).going), answers(found).kept_count) == (0, 6), "nothing is archived"
+    with Warehouse(settings.warehouse_path).connect() as con:
+        archive_usage(con, settings, date(2026, 11, 1))
+    with piles(settings, NOW) as found:
+        assert remove(answers(found)) == Removed("usage_answers", 4, 40, ())
+    left = {path.parent.relative_to(settings.landing_dir) for path in settings.landing_dir.rglob("a")}
+    assert left == {Path("metrics/pages/10.0.0.7_8000/2026-10-21"), Path("prometheus/p/2026-10-21")}
 
 
 def test_a_run_prunes_and_says_so_and_what_cannot_go_stops_nothing(settings: Settings) -> None:
