@@ -126,6 +126,7 @@ def archive_usage(con: duckdb.DuckDBPyConnection, settings: Settings, until: dat
     if archive is None or archive.archived_until < until:
         _require_settled(con, until)
         archive = _write_archive(con, settings, archive, until)
+    open_archive(con, settings)  # at once: who has dbt build anew from Dagster's page may leave out write_ledger
     delete_archived_records(con, archive.archived_until)
     con.execute("checkpoint")
 
@@ -133,13 +134,10 @@ def archive_usage(con: duckdb.DuckDBPyConnection, settings: Settings, until: dat
 def delete_archived_records(con: duckdb.DuckDBPyConnection, archived_until: date) -> int:
     """Deletes the records of archived days, but for the last TAIL_DAYS; returns how many those were."""
     kept = archived_until - timedelta(days=TAIL_DAYS)
-    con.execute("begin")
-    counts = [
+    return sum(
         con.execute(f"delete from {table} where {day} < ?", [kept]).fetchall()[0][0]
         for table, (day, _) in existing_records(con).items()
-    ]
-    con.execute("commit")
-    return sum(counts)
+    )
 
 
 def existing_records(con: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, int]]:

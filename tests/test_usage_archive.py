@@ -21,7 +21,6 @@ from orchestration.usage_archive import (
     UsageArchiveError,
     archive_usage,
     delete_archived_records,
-    open_archive,
     read_archive,
 )
 from orchestration.warehouse import Warehouse, write_ledger
@@ -87,7 +86,7 @@ def test_months_go_one_after_the_other_and_the_archive_has_each_day_once(
     archive_usage(con, settings, date(2026, 11, 1))
     assert first_call(con) == date(2026, 10, 21)
     archive_usage(con, settings, date(2026, 11, 1))
-    archive = open_archive(con, settings)
+    archive = read_archive(settings)
     assert archive is not None
     assert (archive.first_usage_date, archive.archived_until) == (FIRST, date(2026, 11, 1))
     assert con.execute("from raw.usage_archive").fetchall() == [(FIRST, date(2026, 11, 1))]
@@ -108,7 +107,6 @@ def test_a_column_of_a_later_version_is_null_before(settings: Settings, con: duc
     archive_usage(con, settings, date(2026, 10, 1))
     con.execute("alter table intermediate.int_usage_anomalies add column more varchar default 'x'")
     archive_usage(con, settings, date(2026, 11, 1))
-    open_archive(con, settings)
     counted = con.execute("select more, count(*) from archive.int_usage_anomalies group by 1 order by 1").fetchall()
     assert counted == [("x", 31), (None, 11)]
 

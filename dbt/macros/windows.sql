@@ -22,9 +22,10 @@ are looked at to know what those mean.
 {%- endmacro %}
 
 {#-
-The same as a UTC day, for calls and scrapes, which bear theirs. DuckDB guesses that of a table n / d^(2/3) rows are not older than a single row's value, d being how many
-values its column has. Of five million calls it expects 249 by their instant, then keeps the calls in memory and looks up
-in them what is small: three times as long. Days are few, and the guess is good.
+The same as a UTC day, for calls and scrapes, which bear theirs. DuckDB guesses that of a table n / d^(2/3) rows are not
+older than a single row's value, d being how many values its column has. Of five million calls it expects 249 by their
+instant, then keeps the calls in memory and looks up in them what is small: three times as long. Days are few, and the
+guess is good.
 -#}
 {% macro records_start_date(context_days=0) -%}
     {%- set first = "greatest(run.window_start_date, run.usage_archived_until_date)" -%}
@@ -67,8 +68,8 @@ Incremental strategy `replace_window`: everything from the start of the run's wi
 record that disappeared upstream disappears here too, and any order of re-runs gives the same table. The model states in
 `meta.window_column` which instant the window is about and selects only rows inside the window. Where a record can change
 rows about an earlier time, `meta.window_look_back_hours` says how much earlier. With `meta.window_of: usage` the window is
-that of the hours of deployments (int_usage_window); with `records` it holds no archived day; with `costs` it is that of the costs, which ledger.yaml, prices and bills open
-as well.
+that of the hours of deployments (int_usage_window); with `records` it holds no archived day; with `costs` it is that of
+the costs, which ledger.yaml, prices and bills open as well.
 -#}
 {% macro get_incremental_replace_window_sql(arg_dict) -%}
     {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
