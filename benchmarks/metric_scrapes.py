@@ -115,8 +115,9 @@ def bytes_a_counter(settings: Settings) -> float:
     return settings.warehouse_path.stat().st_size / count
 
 
-def increased(settings: Settings) -> float:
-    """Runs dbt up to the hourly increases and looks at the sum; seconds, dbt's start included."""
+def increased(settings: Settings) -> tuple[float, float]:
+    """Runs dbt up to the hourly increases; seconds, dbt's start included, and bytes an increase the file grew by."""
+    before = settings.warehouse_path.stat().st_size
     began = time.perf_counter()
     subprocess.run(
         ["dbt", "--quiet", "build", "--select", "+int_counter_increases__hourly", "--profiles-dir", "."]
@@ -125,7 +126,10 @@ def increased(settings: Settings) -> float:
         env=dbt_environment(settings.warehouse_path, settings.data_dir),
         check=True,
     )
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    with duckdb.connect(str(settings.warehouse_path), read_only=True) as con:
+        [(count,)] = con.execute("select count(*) from intermediate.int_counter_deltas").fetchall()
+    return seconds, (settings.warehouse_path.stat().st_size - before) / count
 
 
 def processor_seconds() -> float:
@@ -232,7 +236,7 @@ def main() -> None:
         before = processor_seconds()
         load = loaded(settings)
         kept = bytes_a_counter(settings)
-        increase = increased(settings)
+        increase, kept_increase = increased(settings)
         spent = processor_seconds() - before
         with duckdb.connect(str(settings.warehouse_path), read_only=True) as con:
             found = con.execute(
@@ -244,7 +248,7 @@ def main() -> None:
         scrapes = options.replicas * 86400 // options.interval
         total = load + increase
         print(f"{scrapes:,} scrapes by Prometheus answers, {samples:,} samples")
-        print(f"  the warehouse takes {kept:.0f} bytes a counter that is kept")
+        print(f"  the warehouse takes {kept:.0f} bytes a counter that is kept, {kept_increase:.0f} an increase")
         print(f"  load {load:.1f} s, hourly increases {increase:.1f} s: {scrapes / total:,.0f} scrapes/s")
         print(f"  {total / scan:.1f} x a bare scan ({scan:.1f} s), {spent:.0f} processor seconds")
         print(f"  pandas takes {slow / total:.1f} x as long ({slow:.0f} s)")
@@ -255,7 +259,7 @@ def main() -> None:
         scan = bare_scan_of_pages(paths)
         load = loaded(settings)
         kept = bytes_a_counter(settings)
-        increase = increased(settings)
+        increase, _ = increased(settings)
         slow = pages_in_pandas(paths)
         size = paths[0].stat().st_size
         print(f"{len(paths):,} scrapes as page files of {size:,} bytes")

@@ -154,9 +154,9 @@ def publish(settings: Settings, *, run_id: str, published_at: datetime) -> dict[
         (target / "parquet" / f".{table.name}.parquet.new").replace(target / "parquet" / f"{table.name}.parquet")
     if new_report is not None:
         new_report.replace(settings.report_file)
-        _sync_folder(settings.report_file.parent)
+        sync_folder(settings.report_file.parent)
     new_manifest.replace(target / "manifest.json")
-    _sync_folder(target)
+    sync_folder(target)
     for stale in set((target / "parquet").glob("*.parquet")) - {
         target / "parquet" / f"{table.name}.parquet" for table in tables
     }:
@@ -360,7 +360,8 @@ def _durable_sha256(path: Path) -> str:
     return _sha256(path)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Puts the names in a folder on disk: what was renamed into it stays there after a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import duckdb
 
+from orchestration.publication import sync_folder
 from orchestration.serving_logs.fields import literal_text, quoted
 from orchestration.settings import Settings
 
@@ -31,13 +32,13 @@ ARCHIVED = {
     "int_start_ups__hourly": "usage_hour_at",
     "int_usage_anomalies": "scraped_at",
 }
-# The records, their UTC day, and about how many bytes one takes (benchmarks/request_logs.py and metric_scrapes.py; the
-# last two measured on rows of the demo, 2026-11-29).
+# The records, their UTC day, and about how many bytes one takes, as benchmarks/request_logs.py, metric_scrapes.py and
+# engine_logs.py print it.
 RECORDS = {
     "raw.requests": ("usage_date", 64),
     "raw.metric_samples": ("usage_date", 12),
-    "raw.engine_log_windows": ("usage_date", 40),
-    "intermediate.int_counter_deltas": ("cast(scraped_at as date)", 50),
+    "raw.engine_log_windows": ("usage_date", 80),
+    "intermediate.int_counter_deltas": ("cast(scraped_at as date)", 15),
 }
 # Of the days before the first one that is not archived so many keep their records: what follows is read from there on.
 # An increase stands up to 84 hours before its scrape, and is measured from a scrape up to 168 hours before that one
@@ -189,8 +190,4 @@ def _replace(new: Path, path: Path) -> None:
     with new.open("rb") as stream:
         os.fsync(stream.fileno())
     new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -18,8 +18,9 @@ def prune(context: dg.OpExecutionContext) -> None:
             context.log.info(line)
 
 
-@dg.job(executor_def=dg.in_process_executor, description="What `inference-ledger prune --yes` does.")
-def prune_job() -> None:  # noqa: D103 - said there
+@dg.job(executor_def=dg.in_process_executor)
+def prune_job() -> None:
+    """What `inference-ledger prune --yes` does."""
     prune()
 
 
@@ -27,9 +28,9 @@ def prune_job() -> None:  # noqa: D103 - said there
     run_status=dg.DagsterRunStatus.SUCCESS,
     request_job=prune_job,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Prunes after each day that Dagster ran; a day that failed leaves everything as it is.",
 )
-def prune_after_daily_job(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:  # noqa: D103 - said there
+def prune_after_daily_job(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    """Prunes after each day that Dagster ran; a day that failed leaves everything as it is."""
     from orchestration.definitions import daily_job
 
     run = context.dagster_run
