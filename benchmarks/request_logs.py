@@ -135,9 +135,8 @@ def write_logs(folder: Path, kind: str, requests: int, *, layout: str, is_packed
 
 # What the fields of the flat formats are, for the scan that ours is held against; the others are text.
 TYPES = {
-    **dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"), "BIGINT"),
-    **dict.fromkeys(("startTime", "endTime", "completionStartTime", "start", "end", "response_cost"), "DOUBLE"),
-    "stream": "BOOLEAN",
+    **dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens"), "BIGINT"),
+    **dict.fromkeys(("startTime", "endTime", "completionStartTime", "start", "end"), "DOUBLE"),
 }
 
 
@@ -245,6 +244,7 @@ def compare(root: Path, options: argparse.Namespace) -> None:
     """Writes the logs into `root`, has everyone read them, and prints what it took."""
     logs = root / "logs"
     written = write_logs(logs, options.kind, options.requests, layout=options.layout, is_packed=options.packed)
+    os.sync()  # or the kernel is still writing them out while they are read
     size = sum(path.stat().st_size for path in logs.iterdir())
     print(f"{written:,} rows of {options.requests:,} requests, {size / 1e6:,.0f} MB ({options.kind} {options.layout})")
     (root / "ledger.yaml").write_text(LEDGER.format(kind=options.kind, options=OPTIONS[options.kind]))

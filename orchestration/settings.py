@@ -399,10 +399,9 @@ def _path_problem(path: str) -> str | None:
 
 # What `usage[].columns` may name, beside how a duration is turned into an end.
 RequestColumn = Literal[
-    "request_id", "call_id", "trace_id", "sub_index", "call_type", "status", "is_stream", "model", "model_group",
-    "model_id", "tenant", "adapter", "replica_hint", "started_at", "completed_at", "first_token_at",
-    "duration_seconds", "duration_ms", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens",
-    "cache_write_tokens", "reasoning_tokens", "finish_reason", "reported_cost_usd",
+    "request_id", "call_id", "trace_id", "sub_index", "status", "model", "model_group", "model_id", "tenant", "adapter",
+    "replica_hint", "started_at", "completed_at", "first_token_at", "duration_seconds", "duration_ms", "prompt_tokens",
+    "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
 ]  # fmt: skip
 # What `usage[].fields` of an access log may rename.
 EnvoyField = Literal[

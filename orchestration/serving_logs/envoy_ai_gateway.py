@@ -46,7 +46,6 @@ def envoy_ai_gateway(source: UsageSource) -> RequestFormat:
             "replica_hint": stated("upstream_host"),
             "prompt_tokens": stated("input_tokens"),
             "completion_tokens": stated("output_tokens"),
-            "total_tokens": stated("total_tokens"),
             "cached_tokens": stated("cached_input_tokens"),
             "started_at": started_at,
             "completed_at": f"{started_at} + case when {duration_ms} between 0 and 86400000 "

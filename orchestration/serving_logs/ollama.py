@@ -29,7 +29,6 @@ _REPLIES = RequestFormat(
     stated={
         "status": "'success'",
         "model": "model",
-        "finish_reason": "done_reason",
         # Absent where the prompt was found in the cache: unknown, not zero.
         "prompt_tokens": "prompt_eval_count",
         "completion_tokens": "eval_count",

@@ -23,8 +23,7 @@ _NO_CALL = ("create_agent", "invoke_agent", "invoke_workflow", "execute_tool")
 
 _SPAN_KEYS = frozenset(
     {
-        *_INPUT, *_OUTPUT, *_CACHED, *_CACHE_WRITE, *_REASONING, *_FIRST_TOKEN, *_ID, *_MODEL,
-        "gen_ai.operation.name", "gen_ai.request.stream", "gen_ai.response.finish_reasons",
+        *_INPUT, *_OUTPUT, *_CACHED, *_CACHE_WRITE, *_REASONING, *_FIRST_TOKEN, *_ID, *_MODEL, "gen_ai.operation.name",
     }
 )  # fmt: skip
 
@@ -57,7 +56,7 @@ def _values(attributes: str) -> str:
     """SQL: the values of a list of attributes as text, in the order of its keys."""
     return (
         f'list_transform({attributes}, lambda a: coalesce(a.value."stringValue", a.value."intValue", '
-        'a.value."doubleValue", a.value."boolValue", a.value."arrayValue"."values"[1]."stringValue"))'
+        'a.value."doubleValue", a.value."boolValue"))'
     )
 
 
@@ -120,13 +119,10 @@ def otlp_spans(source: UsageSource) -> RequestFormat:
             "request_id": """nullif(lower(span."traceId"), '') || ':' || nullif(lower(span."spanId"), '')""",
             "call_id": _first(_ID),
             **({"trace_id": _CALLERS_ID} if source.speaks_as == "engine_requests" else {}),
-            "call_type": _first(("gen_ai.operation.name",)),
             "status": "case when span.status.code in ('2', 'STATUS_CODE_ERROR') then 'failure' else 'success' end",
-            "is_stream": _first(("gen_ai.request.stream",)),
             "model": f"coalesce({_first(_MODEL)}, {_first(('service.name',), 'resource_')})",
             "model_group": _first(("gen_ai.request.model",)),
             "replica_hint": _first(_REPLICA, "resource_"),
-            "finish_reason": _first(("gen_ai.response.finish_reasons",)),
             "prompt_tokens": _first(_INPUT),
             "completion_tokens": _first(_OUTPUT),
             "cached_tokens": _first(_CACHED),

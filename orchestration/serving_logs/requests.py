@@ -66,13 +66,11 @@ MAX_ROW_LINES = 10_000
 MALFORMED_LINE = "malformed_json"
 
 _IDS = ("request_id", "call_id", "trace_id")
-_WORDS = ("call_type", "status", "finish_reason")
 _NAMES = ("model", "model_group", "model_id", "adapter")
 _INSTANTS = ("started_at", "completed_at", "first_token_at")
 _COUNTS = (
     "prompt_tokens",
     "completion_tokens",
-    "total_tokens",
     "cached_tokens",
     "reasoning_tokens",
     "cache_write_tokens",
@@ -506,20 +504,16 @@ def typed_requests(
         return f"{typed if name in stated else absent} as {name}"
 
     rows = [f"{digest(f'stated_{name}')} as {name}" for name in _IDS if name in stated]
-    rows += [f"{word(f'stated_{name}')} as {name}" for name in _WORDS if name in stated]
     rows += [f"case {clean(f'stated_{name}', is_plain=is_plain)} end as {name}" for name in _NAMES if name in stated]
     rows += [f"{count(f'number_{name}')} as {name}" for name in _COUNTS if name in stated]
     if "tenant" in stated:
         rows.append(f"{tenant('stated_tenant', is_plain=is_plain)} as tenant")
+    if "status" in stated:
+        rows.append(f"{word('stated_status')} as status")
     if "replica_hint" in stated:
         rows.append(f"{place('stated_replica_hint')} as replica_hint")
-    if "is_stream" in stated:
-        rows.append("try_cast(stated_is_stream as boolean) as is_stream")
     if "token_basis" in stated:
         rows.append("stated_token_basis as token_basis")
-    if "reported_cost_usd" in stated:
-        cost = "try_cast(stated_reported_cost_usd as double)"
-        rows.append(f"case when isfinite({cost}) then {cost} end as reported_cost_usd")
     if "completed_at" in stated:
         rows.append(
             # In microseconds: adding to an instant asks the calendar of its zone, at a tenth of the whole reading.

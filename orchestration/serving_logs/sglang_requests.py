@@ -45,7 +45,6 @@ def sglang_requests(source: UsageSource) -> RequestFormat:
         stated={
             "request_id": f"coalesce(nullif(rid, ''), nullif({_meta('id')}, ''))",
             "status": f"case when {finish} = 'abort' then 'failure' else 'success' end",
-            "finish_reason": finish,
             # A rank, as a host's name is written.
             "replica_hint": f"'dp' || try_cast({_meta('dp_rank')} as bigint)",
             "prompt_tokens": _meta("prompt_tokens"),

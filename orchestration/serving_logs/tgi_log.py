@@ -47,9 +47,7 @@ _LOGGED_AT = instant("logged_at")
 _CALLS_LOGGED = RequestFormat(
     fields=_FIELDS,
     stated={
-        "call_type": "call",
         "status": "status",
-        "is_stream": "case when call = 'generate_stream' then 'true' end",
         # The router does not say them; they are in its metrics and in its reply.
         "prompt_tokens": "cast(null as varchar)",
         "completion_tokens": "cast(null as varchar)",

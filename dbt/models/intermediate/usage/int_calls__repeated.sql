@@ -16,8 +16,8 @@ with roles as (
 
 ),
 
--- Ids that come again, by themselves: each of the three reads one column of all calls. What the few rows that
--- have one share is then looked at in full, so that sources without a role may be taken for one here.
+-- Ids that come again, by themselves: each of the three reads a column or two of all calls. What the few rows
+-- that have one share is then looked at in full, so that sources without a role may be taken for one here.
 request_ids as (
 
     select requests.request_id
@@ -29,17 +29,15 @@ request_ids as (
 
 ),
 
+-- Only an attempt that failed is tried again, and those are few.
 trace_ids as (
 
-    select requests.trace_id
+    select distinct requests.trace_id
     from {{ ref("stg_usage__requests") }} as requests
-    left join roles on requests.source_name = roles.source_name
     where
         {{ in_window }}
         and requests.trace_id is not null
-        and coalesce(roles.role <> 'engine_requests', true)
-    group by roles.source_number, requests.trace_id
-    having count(*) > 1
+        and requests.token_source = 'failed'
 
 ),
 
@@ -220,15 +218,19 @@ final as (
 
         -- what it is
         token_source,
-        -- The second and later attempts of a day at one request share its trace; the spans of a trace that an
-        -- engine answers are no attempts.
+        -- Attempts at one request share its trace, but so do the calls of a client that names its session (LiteLLM
+        -- then has that for the trace): a retry comes right after an attempt that failed. The spans of a trace that
+        -- an engine answers are no attempts.
         is_counted
         and trace_id is not null
         and role <> 'engine_requests'
-        and row_number() over (
-            partition by source_name, usage_date, trace_id, is_counted
-            order by started_at, request_id, call_id
-        ) > 1 as is_retry,
+        and coalesce(
+            lag(token_source) over (
+                partition by source_name, usage_date, trace_id, is_counted
+                order by started_at, request_id, call_id
+            ) = 'failed',
+            false
+        ) as is_retry,
         -- The engine states the prompt with each of n answers, and computes it (or finds it) each time.
         role = 'engine_requests'
         and is_counted

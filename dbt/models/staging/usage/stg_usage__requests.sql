@@ -38,15 +38,12 @@ final as (
         sub_index,
 
         -- what was asked of whom
-        call_type,
         coalesce(model_group, '') as model_group,
         coalesce(model, '') as model,
         coalesce(adapter, '') as adapter,
         coalesce(model_id, replica_hint, '') as replica_hint,
         coalesce(tenant, 'unknown') as tenant,
         coalesce(status, 'unknown') as status,
-        finish_reason,
-        is_stream,
 
         -- tokens
         token_source,
@@ -71,7 +68,6 @@ final as (
             when cache_write_tokens > prompt_tokens then prompt_tokens
             else cache_write_tokens
         end as cache_write_tokens,
-        reported_cost_usd,
 
         -- when
         started_at,
