@@ -4,10 +4,11 @@
 
 Writes LiteLLM payloads of about 1.3 KB (or OTLP spans, or a generic log as JSON lines, CSV or Parquet) with DuckDB, a
 hundredth of them twice as an at-least-once shipper does, in files of a million. Reads them as a run does, then has dbt
-drop the copies and add up. Prints seconds, seconds of processor time, and peak memory of one run on this machine; on a
-machine with other work compare the processor time. pandas reads a sample and its time is scaled by requests; Spark
-runs where pyspark and Java are (extra `bench`), on all of it. `--bad-line` spoils one line of the last file and loads
-again. `--requests 50000000 --memory-gb 8 --packed` is the day that does not fit into memory, on a small disk.
+drop the copies and add up. Prints seconds, seconds of processor time (the better of two, also of the bare scan), and
+peak memory; on a machine with other work compare the processor time. pandas reads a sample and its time is scaled by
+requests; Spark runs where pyspark and Java are (extra `bench`), on all of it. `--bad-line` spoils one line of the last
+file and loads again. `--requests 50000000 --memory-gb 8 --packed` is the day that does not fit into memory, on a small
+disk.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,6 +52,7 @@ usage:
 """
 ROWS_PER_FILE = 1_000_000
 DAY = date(2026, 11, 22)
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
 # One call: its number is `i`. 86,400 seconds of one day, prompts of 50 to 4,049 tokens.
 CALL = """
@@ -180,6 +183,40 @@ def build(root: Path, warehouse: Path) -> tuple[float, float]:
     return sum(seconds[model] for model in SUMS), sum(seconds[model] for model in FURTHER)
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Seconds (and processor seconds) of landing, seconds of the models of `build`."""
+
+    landed: tuple[float, float]
+    summed: float
+    further: float
+
+    @property
+    def ours(self) -> float:
+        """What is compared."""
+        return self.landed[0] + self.summed
+
+
+def take_in(root: Path, settings: Settings, source: UsageSource, requests: int, written: int) -> Run:
+    """Reads all files into a new warehouse and builds the models; fails where a call or a token is lost."""
+    settings.warehouse_path.unlink(missing_ok=True)
+    with Warehouse(settings.warehouse_path).connect() as con:
+        write_ledger(con, settings)
+        clock = Clock()
+        result = load_usage(con, source, settings, now=NOW, work_dir=root / "tmp")
+        landed = clock.read()
+        write_run(con, run_id="benchmark", started_at=NOW, as_of_date=DAY)
+    assert (result.record_count, result.rejected_count, result.problems) == (written, 0, []), result
+    run = Run(landed, *build(root, settings.warehouse_path))
+    with Warehouse(settings.warehouse_path).connect() as con:
+        found = con.execute(f"select sum(call_count), sum(prompt_tokens) from intermediate.{SUMS[0]}").fetchone()
+        expected = con.execute(
+            f"select count(*), sum(50 + hash(i) % 4000) from range({requests}) as calls(i)"
+        ).fetchone()
+    assert found == expected, (found, expected)
+    return run
+
+
 def pandas_seconds(path: Path, rows: int, kind: str) -> float:
     """Seconds pandas needs to read `rows` lines, drop copies and add up."""
     import pandas as pd
@@ -259,23 +296,9 @@ def compare(root: Path, options: argparse.Namespace) -> None:
     # Objects as structs, values as text; and as what they are.
     text = min(bare_scan(logs, options.layout, fields, {}) for _ in range(2))
     typed = min(bare_scan(logs, options.layout, fields, TYPES) for _ in range(2))
-    now = datetime(2026, 11, 30, tzinfo=UTC)
-    with Warehouse(settings.warehouse_path).connect() as con:
-        write_ledger(con, settings)
-        clock = Clock()
-        result = load_usage(con, source, settings, now=now, work_dir=root / "tmp")
-        landed = clock.read()
-        write_run(con, run_id="benchmark", started_at=now, as_of_date=DAY)
+    best = min((take_in(root, settings, source, options.requests, written) for _ in range(2)), key=lambda run: run.ours)
+    landed, summed, further, ours = best.landed, best.summed, best.further, best.ours
     kept = settings.warehouse_path.stat().st_size / written
-    assert (result.record_count, result.rejected_count, result.problems) == (written, 0, []), result
-    summed, further = build(root, settings.warehouse_path)
-    with Warehouse(settings.warehouse_path).connect() as con:
-        found = con.execute(f"select sum(call_count), sum(prompt_tokens) from intermediate.{SUMS[0]}").fetchone()
-        expected = con.execute(
-            f"select count(*), sum(50 + hash(i) % 4000) from range({options.requests}) as calls(i)"
-        ).fetchone()
-    assert found == expected, (found, expected)
-    ours = landed[0] + summed
 
     def tell(what: str, seconds: float, cpu: float | None, remark: str = "") -> None:
         print(f"{what:32} {seconds:9.2f} s {'' if cpu is None else f'{cpu:9.2f} s of processors':25} {remark}".rstrip())
@@ -291,7 +314,7 @@ def compare(root: Path, options: argparse.Namespace) -> None:
     print(f"peak memory {memory:,.0f} MB of {options.memory_gb * 1000:,.0f} (LEDGER_MEMORY_LIMIT half of it)")
     print(f"the warehouse takes {kept:.0f} bytes a call")
     if options.bad_line:
-        again(settings, source, logs, now)
+        again(settings, source, logs)
     if options.packed or options.layout != "jsonl":
         return  # what the others need to unpack it is not what is compared
     sample = min(options.pandas_requests, options.requests)
@@ -302,7 +325,7 @@ def compare(root: Path, options: argparse.Namespace) -> None:
         tell("Spark on this machine", seconds, None, f"{seconds / ours:.1f} x ours")
 
 
-def again(settings: Settings, source: UsageSource, logs: Path, now: datetime) -> None:
+def again(settings: Settings, source: UsageSource, logs: Path) -> None:
     """Loads all files into a new warehouse, one line of the last one spoilt, and once more with nothing to read."""
     with max(logs.iterdir()).open("r+b") as stream:
         stream.seek(-200, os.SEEK_END)
@@ -311,7 +334,7 @@ def again(settings: Settings, source: UsageSource, logs: Path, now: datetime) ->
     with Warehouse(settings.warehouse_path).connect() as con:
         for what in ("with a bad line in one file", "again, nothing new"):
             clock = Clock()
-            result = load_usage(con, source, settings, now=now, work_dir=logs.parent / "tmp")
+            result = load_usage(con, source, settings, now=NOW, work_dir=logs.parent / "tmp")
             seconds, cpu = clock.read()
             counts = f"{result.file_count} files read, {result.record_count:,} rows, {result.rejected_count} rejected"
             print(f"{what:32} {seconds:9.2f} s {cpu:9.2f} s of processors  {counts}")

@@ -31,11 +31,18 @@ usage:
   - {{name: engines, kind: metrics, path: 'none/*/*.prom', deployment: chat}}
   - {{name: gateway, kind: litellm, path: 'none/*.jsonl', deployments: {{rag: rag}}}}
 """
+FILE = """
+insert or ignore into raw.usage_files by name
+select
+    'log' as file_id, 1 as file_number, 'gateway' as source_name, 'litellm' as kind, 'log' as file_path,
+    0 as size_bytes, now() as modified_at, 0 as record_count, 0 as rejected_count, 'loaded' as status,
+    now() as loaded_at
+"""
 # A tenth of the calls have no route; two names share the replicas.
 CALLS = """
 insert into raw.requests by name
 select
-    'gateway' as source_name, 'f' as file_id, md5_number(day || ' ' || n)::uuid as request_id, request_id as call_id,
+    1 as file_number, md5_number(day || ' ' || n)::uuid as request_id, request_id as call_id,
     'success' as status, 'hosted_vllm/b' as model, case when n % 10 = 0 then 'stray' else 'rag' end as model_group,
     'r' || n % 4 as model_id, 'team-' || n % 20 as tenant,
     day::timestamptz + to_microseconds((n * 86400000000) // $calls) as started_at,
@@ -93,6 +100,7 @@ def fill(root: Path, days: int, calls: int, scrapes: int) -> Path:
             con.execute("delete from raw.pending_usage_days")
             write_ledger(con, settings)
             period = {"first": first, "last": last}
+            con.execute(FILE)
             con.execute(CALLS, {**period, "calls": calls})
             con.execute(SAMPLES, {**period, "scrapes": scrapes, "epoch": start})
             con.execute("insert into raw.pending_usage_days values (?)", [first])

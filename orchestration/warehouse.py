@@ -155,6 +155,7 @@ class Warehouse:
             convert_snapshot_rows(con, schema)
             with _transaction(con):  # one wait for the disk, not one a table
                 con.execute(schema)
+                _number_files_of_calls(con, schema)
             self._compare_with_manifest(con)
         except BaseException:
             con.close()
@@ -227,6 +228,27 @@ def _is_damage(error: Exception) -> bool:
 
 class _RowsLostError(Exception):
     """The file opened with fewer rows than were committed: its write-ahead log was cut."""
+
+
+def _number_files_of_calls(con: duckdb.DuckDBPyConnection, schema: str) -> None:
+    """Makes raw.requests know its files by number, in a warehouse where it held their id and source with each call."""
+    columns = "select column_name from duckdb_columns() where schema_name = 'raw' and table_name = 'requests'"
+    if ("file_id",) not in con.execute(columns).fetchall():
+        return
+    con.execute("""
+        update raw.usage_files as files set file_number = numbers.file_number
+        from (select file_id, row_number() over (order by loaded_at, file_id) as file_number from raw.usage_files)
+            as numbers
+        where files.file_id = numbers.file_id
+    """)
+    con.execute("alter table raw.requests rename to requests_by_file_id")
+    con.execute(schema)
+    con.execute("""
+        insert into raw.requests by name
+        select calls.* exclude (source_name, file_id), files.file_number
+        from raw.requests_by_file_id as calls inner join raw.usage_files as files on calls.file_id = files.file_id
+    """)
+    con.execute("drop table raw.requests_by_file_id")
 
 
 def _kept_rows(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -732,8 +754,10 @@ def _load_with_rejects(
         con.execute(
             "update staged_files set status = 'refused', message = 'gate' where list_contains(?, file_id)", [refused]
         )
+        table = USAGE_KINDS[source.kind].table
+        kept = "* exclude (file_id)" if table == "requests" else "*"
         con.execute(
-            f"insert into raw.{USAGE_KINDS[source.kind].table} by name select * from staged_records "
+            f"insert into raw.{table} by name select {kept} from staged_records "
             "where file_id in (select file_id from staged_files where status <> 'refused')"
         )
         _list_loaded_files(con, source, now)
@@ -745,7 +769,11 @@ def _replaced_rows(
     con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], *, refused: Sequence[str]
 ) -> Iterator[None]:
     """The files' rows are deleted before and inserted inside; the days of both are noted for rebuilding."""
-    rows = f"raw.{USAGE_KINDS[source.kind].table} where file_id in (select unnest(?))"
+    table = USAGE_KINDS[source.kind].table
+    rows = f"raw.{table} where file_id in (select unnest(?))"
+    if table == "requests":
+        numbers = "select file_number from raw.usage_files where file_id in (select unnest(?))"
+        rows = f"raw.{table} where file_number in ({numbers})"
     note_days = f"insert into raw.pending_usage_days select distinct usage_date from {rows}"
     file_ids = [file.file_id for file in files if file.file_id not in refused]
     read_before = "select list(file_id) from raw.usage_files where file_id in (select unnest(?))"

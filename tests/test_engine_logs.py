@@ -566,9 +566,8 @@ def test_options_are_checked(kind: str, options: str, told: str, tmp_path: Path)
 
 # --- TGI ---
 
-CALLS = (
-    "select call_type, status, is_stream, started_at, completed_at, prompt_tokens, completion_tokens from raw.requests"
-)
+CALLS = "select status, started_at, completed_at, prompt_tokens, completion_tokens from raw.requests"
+OF_FILE = "where file_number = (select file_number from raw.usage_files where file_id = $file)"
 ENDED = datetime(2026, 11, 23, 17, 0, 5, 478010, tzinfo=UTC)
 
 
@@ -592,13 +591,13 @@ TGI_LINES = {
 def tgi_lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     contents = {name: text("Warming up model", line) for name, line in TGI_LINES.items()}
     contents |= {total: text(tgi(5, total)) for total in DURATIONS}
-    return outcomes(tmp_path_factory.mktemp("tgi"), "tgi_log", contents, f"{CALLS} where file_id = $file")
+    return outcomes(tmp_path_factory.mktemp("tgi"), "tgi_log", contents, f"{CALLS} {OF_FILE}")
 
 
 @pytest.mark.parametrize("name", TGI_LINES)
 def test_a_call_of_tgi_has_times_and_no_tokens(name: str, tgi_lines: dict[str, Outcome]) -> None:
     started = datetime(2026, 11, 23, 17, 0, 2, 978010, tzinfo=UTC)
-    assert tgi_lines[name].rows == [("chat_completions", "success", None, started, ENDED, None, None)]
+    assert tgi_lines[name].rows == [("success", started, ENDED, None, None)]
     assert tgi_lines[name].counts == (1, 0, 1)
 
 
@@ -607,7 +606,7 @@ DURATIONS = {"1.5s": 1_500_000, "735.200735ms": 735_201, "955.594µs": 956, "955
 
 @pytest.mark.parametrize("total", DURATIONS)
 def test_durations_of_tgi(total: str, tgi_lines: dict[str, Outcome]) -> None:
-    ((_, _, _, started, ended, _, _),) = tgi_lines[total].rows
+    ((_, started, ended, _, _),) = tgi_lines[total].rows
     assert (ended - started) / timedelta(microseconds=1) == DURATIONS[total]
 
 
@@ -619,11 +618,7 @@ def test_failed_calls_of_tgi_and_streams(tmp_path: Path) -> None:
     shard = "2026-11-23T17:00:05.478010Z ERROR shard-manager: text_generation_launcher: Shard failed"
     stream = tgi(6).replace("chat_completions{", "generate_stream{parameters=GenerateParameters { seed: None } ")
     settings, _ = read(tmp_path, "tgi_log", text(failed, shard, stream, tgi_json(level="ERROR", message="boom")))
-    assert [row[:3] for row in rows(settings, f"{CALLS} order by completed_at, call_type, is_stream")] == [
-        ("chat_completions", "failure", None),
-        ("chat_completions", "failure", None),
-        ("generate_stream", "success", True),
-    ]
+    assert [row[0] for row in rows(settings, f"{CALLS} order by completed_at")] == ["failure", "failure", "success"]
     assert of_file(settings) == (3, 0, 1)
 
 
@@ -642,7 +637,7 @@ TGI_BROKEN = {
 @pytest.fixture(scope="module")
 def tgi_broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     contents = {name: text(tgi(1), "x", line, tgi(2)) for name, (line, _) in TGI_BROKEN.items()}
-    return outcomes(tmp_path_factory.mktemp("tgi_broken"), "tgi_log", contents, f"{CALLS} where file_id = $file")
+    return outcomes(tmp_path_factory.mktemp("tgi_broken"), "tgi_log", contents, f"{CALLS} {OF_FILE}")
 
 
 @pytest.mark.parametrize("name", TGI_BROKEN)
@@ -747,7 +742,7 @@ def llama_broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]
         name: text(*cri(timings(), 1), "x", *cri(lines, 20), *cri(timings(), 40), *cri(timings(), 50))
         for name, (lines, _, _) in LLAMA_BROKEN.items()
     }
-    sql = "select prompt_tokens from raw.requests where file_id = $file"
+    sql = f"select prompt_tokens from raw.requests {OF_FILE}"
     return outcomes(tmp_path_factory.mktemp("llama_broken"), "llama_cpp_log", contents, sql)
 
 

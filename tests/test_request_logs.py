@@ -38,29 +38,29 @@ from tests.request_logs import (
 
 CALL = (
     "select prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, epoch(started_at), epoch(completed_at), "
-    "epoch(first_token_at), status, model, model_group, tenant, finish_reason, replica_hint from raw.requests"
+    "epoch(first_token_at), status, model, model_group, tenant, replica_hint from raw.requests"
 )
 # What the hand-written record 7 of each format says, in the order of CALL.
 EXPECTED = {
     "litellm": (
         100, 10, 64, 3, START + 7.25, START + 9.25, START + 8.0, "success", "hosted_vllm/acme/qwen3-32b", "qwen3-32b",
-        "team-search", None, None,
+        "team-search", None,
     ),
     "spend_logs": (
         100, 10, 64, None, START + 7, START + 9, START + 8, "success", "hosted_vllm/acme/qwen3-32b", "qwen3-32b",
-        "team-search", None, None,
+        "team-search", None,
     ),
     "otlp": (
-        100, 10, None, None, START + 7, START + 9, START + 7.75, "success", "qwen3-32b", None, None, None, "vllm-0",
+        100, 10, None, None, START + 7, START + 9, START + 7.75, "success", "qwen3-32b", None, None, "vllm-0",
     ),
-    "sglang": (100, 10, 64, 3, START + 7, START + 9, START + 7.5, "success", None, None, None, "stop", "dp1"),
+    "sglang": (100, 10, 64, 3, START + 7, START + 9, START + 7.5, "success", None, None, None, "dp1"),
     "envoy": (
-        100, 10, None, None, START + 7, START + 9, None, "success", "qwen3-32b", "qwen3-32b", None, None,
+        100, 10, None, None, START + 7, START + 9, None, "success", "qwen3-32b", "qwen3-32b", None,
         "vllm-0.serving:8000",
     ),
-    "ollama": (100, 10, None, None, START + 7, START + 9, START + 8, "success", "qwen3:32b", None, None, "stop", None),
+    "ollama": (100, 10, None, None, START + 7, START + 9, START + 8, "success", "qwen3:32b", None, None, None),
     "requests": (
-        100, 10, None, None, START + 7, START + 9, None, "success", "qwen3-32b", None, "team-search", None, None,
+        100, 10, None, None, START + 7, START + 9, None, "success", "qwen3-32b", None, "team-search", None,
     ),
 }  # fmt: skip
 EXPECTED |= {
@@ -134,10 +134,10 @@ def test_recorded_engine_spans_to_the_token(samples: Path, tmp_path: Path) -> No
 def test_recorded_spend_log(samples: Path, tmp_path: Path) -> None:
     """LiteLLM's own test data of 2025-01-24, naive UTC stamps."""
     content = (samples / "usage" / "litellm" / "spend_logs_payload_2025-01-24.json").read_bytes()
-    columns = "prompt_tokens, completion_tokens, total_tokens, model, tenant, status, started_at, token_basis"
+    columns = "prompt_tokens, completion_tokens, model, tenant, status, started_at, token_basis"
     found = read_as(tmp_path, "litellm_spend_logs", content, sql=f"select {columns} from raw.requests")
     at = datetime(2025, 1, 24, 9, 20, 46, 847371, UTC)
-    assert found == [(10, 20, 30, "gpt-4o", None, "success", at, None)]
+    assert found == [(10, 20, "gpt-4o", None, "success", at, None)]
 
 
 def test_recorded_azure_trace(samples: Path, tmp_path: Path) -> None:
@@ -156,30 +156,30 @@ def test_recorded_burstgpt_of_either_release(samples: Path, tmp_path: Path) -> N
     """Release 3 has two more columns in the middle: columns are found by name. Seconds since a local midnight."""
     options = (
         "time_unit: s, time_origin: 2025-01-01, no_output_means_failure: true, columns: {started_at: Timestamp, "
-        "model: Model, prompt_tokens: Request tokens, completion_tokens: Response tokens, total_tokens: Total tokens}"
+        "model: Model, prompt_tokens: Request tokens, completion_tokens: Response tokens}"
     )
     settings = settings_for(tmp_path, "requests", options)
     for path in (samples / "usage" / "burstgpt").iterdir():
         shutil.copy(path, tmp_path / "logs")
     assert load(settings).rejected_count == 0
-    columns = "epoch(started_at) - 1735689600, model, prompt_tokens, completion_tokens, total_tokens, status"
+    columns = "epoch(started_at) - 1735689600, model, prompt_tokens, completion_tokens, status"
     assert rows(settings, f"select {columns} from raw.requests order by 1") == [
-        (5, "ChatGPT", 472, 18, 490, "success"),
-        (45, "ChatGPT", 1087, 230, 1317, "success"),
-        (118, "GPT-4", 417, 276, 693, "success"),
-        (19440110, "GPT-4", 906, 446, 1352, "success"),
+        (5, "ChatGPT", 472, 18, "success"),
+        (45, "ChatGPT", 1087, 230, "success"),
+        (118, "GPT-4", 417, 276, "success"),
+        (19440110, "GPT-4", 906, 446, "success"),
     ]
 
 
 def test_recorded_envoy_line(samples: Path, tmp_path: Path) -> None:
     """Envoy AI Gateway's documentation, 2025-08-30. The pod's address is kept as a digest, without its port."""
     (path,) = (samples / "usage" / "gateway").glob("*.jsonl")
-    columns = "prompt_tokens, completion_tokens, total_tokens, model, status, started_at, completed_at, replica_hint"
+    columns = "prompt_tokens, completion_tokens, model, status, started_at, completed_at, replica_hint"
     (found,) = read_as(tmp_path, "envoy_ai_gateway", path.read_bytes(), sql=f"select {columns} from raw.requests")
     started, ended = datetime(2025, 8, 30, 16, 51, 37, 894000, UTC), datetime(2025, 8, 30, 16, 51, 39, 420000, UTC)
-    assert found[:7] == (15, 7, 22, "gpt-4o-mini", "success", started, ended)
+    assert found[:6] == (15, 7, "gpt-4o-mini", "success", started, ended)
     # printf 34.128.142.77 | sha256sum
-    assert found[7] == "sha256:024b96ca00cfaaa4"
+    assert found[6] == "sha256:024b96ca00cfaaa4"
 
 
 # --- spans ----------------------------------------------------------------------------------------------------------
@@ -195,17 +195,15 @@ def test_span_names_of_today_and_yesterday(tmp_path: Path) -> None:
         "gen_ai.operation.name": "chat",
         "gen_ai.request.model": "qwen3",
         "gen_ai.response.model": "qwen3-32b",
-        "gen_ai.response.finish_reasons": {"arrayValue": {"values": [{"stringValue": "stop"}]}},
     }
     content = as_lines(spans(span(1, today, kind=3, name="chat qwen3"), span(2, kind="SPAN_KIND_CLIENT")))
     columns = (
-        "prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, call_type, model, "
-        "model_group, finish_reason"
+        "prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, model, model_group"
     )
     sql = f"select {columns} from raw.requests order by started_at"
     assert read_as(tmp_path, "otlp_spans", content, "role: client", sql) == [
-        (200, 20, 64, 32, 5, "chat", "qwen3-32b", "qwen3", "stop"),
-        (100, 10, None, None, None, None, "qwen3-32b", None, None),
+        (200, 20, 64, 32, 5, "qwen3-32b", "qwen3"),
+        (100, 10, None, None, None, "qwen3-32b", None),
     ]
 
 
@@ -300,8 +298,8 @@ def test_sglang_log_passes_over_what_is_no_finished_request(tmp_path: Path) -> N
     (tmp_path / "logs" / "host_0.log").write_bytes(content)
     assert load(settings).rejected_count == 0
     assert rows(settings, "select passed_over_count from raw.usage_files") == [(2,)]
-    sql = "select status, finish_reason, prompt_tokens from raw.requests order by started_at"
-    assert rows(settings, sql) == [("success", "stop", 100), ("failure", "abort", None)]
+    sql = "select status, prompt_tokens from raw.requests order by started_at"
+    assert rows(settings, sql) == [("success", 100), ("failure", None)]
 
 
 def test_envoy_fields_are_the_operators_own(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def settings(tmp_path: Path) -> Settings:
         con.execute("create schema intermediate")
         days = f"range(date '{FIRST}', date '{LAST + timedelta(days=1)}', interval 1 day) as days(day)"
         con.execute(
-            "insert into raw.requests by name select 'gateway' as source_name, 'f' as file_id, uuid() as request_id, "
+            "insert into raw.requests by name select 1 as file_number, uuid() as request_id, "
             f"cast(day as timestamptz) as started_at, cast(day as date) as usage_date from {days}"
         )
         for model, column in ARCHIVED.items():

@@ -279,7 +279,7 @@ def line_cases() -> list[Case]:
              as_lines(spend_log(1) | {"metadata": json.loads(spend_log(1)["metadata"])}), 1,
              sql="select cached_tokens from raw.requests", expected=[(64,)]),
         Case("a finish reason that is a word", "sglang", as_lines(sglang(1) | {"finish_reason": "stop"}), 1,
-             sql="select finish_reason from raw.requests", expected=[(None,)]),
+             sql="select status from raw.requests", expected=[("success",)]),
         Case("a comma too many", "litellm", good + b'{"id": "x",}\n' + good, 2,
              (("missing_field", "startTime", "line 2"),)),
         Case("a start that is a word, told by the end", "sglang",

@@ -230,7 +230,7 @@ def test_a_bad_line_in_one_file_changes_no_row_of_the_others(tmp_path: Path) -> 
     }
     (tmp_path / "a.jsonl").write_text(lines(*(payload(n) for n in range(50)), payload(50, **odd)), encoding="utf-8")
     settings = settings_for(tmp_path, "litellm", "*.jsonl")
-    content = "select * from raw.requests where file_id = (select file_id from raw.usage_files where "
+    content = "select * from raw.requests where file_number = (select file_number from raw.usage_files where "
     content += "file_path like '%/a.jsonl') order by request_id"
     result = load(settings)
     assert (result.record_count, result.rejected_count) == (51, 0)
@@ -358,22 +358,22 @@ def test_a_name_is_cleaned_although_names_are_looked_at_after_reading(
 def test_numbers_read_as_numbers_are_the_same(tmp_path: Path, parsed: list[tuple[str, str, int]]) -> None:
     """A log that begins with numbers and goes on with text, and a token count that DuckDB would take for 1."""
     settings = settings_for(tmp_path, "litellm", "*.jsonl")
-    content = "select * exclude (file_id) from raw.requests order by request_id"
+    content = "select * exclude (file_number) from raw.requests order by request_id"
     log = tmp_path / "a.jsonl"
-    log.write_text(lines(payload(1), payload(2, response_cost=None), payload(3, total_tokens=2.5)), encoding="utf-8")
+    log.write_text(lines(payload(1), payload(2, endTime=None), payload(3)), encoding="utf-8")
     load(settings)
     assert [way for way, _, _ in parsed] == ["insert_clean"]
     typed = rows(settings, content)
     shutil.rmtree(settings.data_dir)
-    as_text = [payload(1, startTime="1795305601.25"), payload(2, response_cost=""), payload(3, total_tokens="2.5")]
+    as_text = [payload(1, startTime="1795305601.25"), payload(2, endTime=""), payload(3)]
     log.write_text(lines(*as_text), encoding="utf-8")
     load(settings)
     assert rows(settings, content) == typed
     shutil.rmtree(settings.data_dir)
     mixed = [
         payload(1),
-        payload(2, response_cost="", startTime="2026-11-22T00:00:02.25Z"),
-        payload(3, total_tokens=2.5),
+        payload(2, endTime="", startTime="2026-11-22T00:00:02.25Z"),
+        payload(3),
     ]
     log.write_text(lines(*mixed), encoding="utf-8")
     parsed.clear()
@@ -382,6 +382,39 @@ def test_numbers_read_as_numbers_are_the_same(tmp_path: Path, parsed: list[tuple
     assert rows(settings, content) == typed
     log.write_text(lines(payload(4, prompt_tokens=True)), encoding="utf-8")
     assert load(settings).rejected_count == 1
+
+
+def test_a_warehouse_whose_calls_name_their_file_and_source_is_taken_over(tmp_path: Path) -> None:
+    """As it was before files had numbers, and five more columns were kept."""
+    logs = {name: tmp_path / f"{name}.jsonl" for name in "abc"}
+    logs["a"].write_text(lines(payload(1), payload(2)), encoding="utf-8")
+    logs["b"].write_text(lines(payload(3)), encoding="utf-8")
+    settings = settings_for(tmp_path, "litellm", "*.jsonl")
+    load(settings)
+    content = (
+        "select parse_filename(file_path), source_name, requests.* exclude (file_number) "
+        "from raw.requests join raw.usage_files using (file_number) order by all"
+    )
+    before = rows(settings, content)
+    assert [row[:2] for row in before] == [("a.jsonl", "src"), ("a.jsonl", "src"), ("b.jsonl", "src")]
+    with duckdb.connect(str(settings.warehouse_path)) as con:
+        con.execute("""
+            alter table raw.requests rename to calls;
+            create table raw.requests as
+            select
+                files.source_name, files.file_id, 'acompletion' as call_type, true as is_stream, 7 as total_tokens,
+                0.5::double as reported_cost_usd, 'stop' as finish_reason, calls.* exclude (file_number)
+            from raw.calls as calls join raw.usage_files as files using (file_number);
+            drop table raw.calls;
+            alter table raw.usage_files drop column file_number
+        """)
+    assert load(settings).unchanged_file_count == 2
+    assert rows(settings, content) == before
+    logs["a"].write_text(lines(payload(1), payload(2), payload(4)), encoding="utf-8")
+    logs["c"].write_text(lines(payload(5)), encoding="utf-8")
+    assert load(settings).file_count == 2
+    assert [row[0] for row in rows(settings, content)] == ["a.jsonl"] * 3 + ["b.jsonl", "c.jsonl"]
+    assert sorted(rows(settings, "select file_number from raw.usage_files")) == [(1,), (2,), (3,)]
 
 
 def test_reading_again_changes_nothing_and_a_renamed_file_replaces_itself(tmp_path: Path) -> None:
@@ -445,10 +478,10 @@ def test_a_file_that_two_sources_name_is_read_by_the_first(tmp_path: Path) -> No
             )
         assert first.problems == []
         assert second.problems == [f"all: {tmp_path}/a.jsonl was not read: read_by_another_source"]
-    assert rows(settings, "select source_name, count(*) from raw.requests group by 1 order by 1") == [
-        ("all", 1),
-        ("src", 1),
-    ]
+    calls = (
+        "select source_name, count(*) from raw.requests join raw.usage_files using (file_number) group by 1 order by 1"
+    )
+    assert rows(settings, calls) == [("all", 1), ("src", 1)]
 
 
 def test_a_renamed_folder_of_scrapes_counts_once(tmp_path: Path) -> None:

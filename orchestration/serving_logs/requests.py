@@ -175,17 +175,18 @@ class RequestReader:
             con.execute(
                 f"""
                 insert into raw.requests by name
-                select * exclude (file_path, record_number, rejected)
+                select * exclude (file_id, file_path, record_number, rejected)
                 from ({typed_requests(format_, batch.scan, numbered=format_.by_position, is_plain=is_plain)})
                 where case when rejected is null then true else error('a line is not usable') end
                 """,
-                {**request_arguments(source, now), **batch.arguments, "paths": [literal(path) for path in batch.paths]},
+                {**request_arguments(now), **batch.arguments, "paths": [literal(path) for path in batch.paths]},
             )
         if con.execute("select count(*) from failed_files").fetchall() != [(0,)]:
             raise duckdb.InvalidInputException("a file is not usable")
         con.execute("""
             create or replace temp view staged_records as
-            select * from raw.requests where file_id in (select file_id from input_files)
+            select requests.*, input_files.file_id
+            from raw.requests inner join input_files on requests.file_number = input_files.file_number
         """)
         if is_plain and con.execute(_CONTROL_IN_NAMES).fetchall() != [(0,)]:
             raise duckdb.InvalidInputException("a name is not plain")
@@ -208,7 +209,7 @@ class RequestReader:
                 con,
                 f"insert into unclean_files select distinct file_id from ({typed}) where rejected is not null",
                 batch.paths,
-                {**request_arguments(source, now), **batch.arguments},
+                {**request_arguments(now), **batch.arguments},
             )
         return {
             row[0]
@@ -230,10 +231,11 @@ class RequestReader:
         format_ = self.format_of(source)
         list_files(con, source, files, now)
         con.execute(
-            "create or replace temp table parsed as select *, cast(null as varchar) as file_path, "
-            "cast(null as bigint) as record_number, cast(null as varchar[]) as rejected from raw.requests limit 0"
+            "create or replace temp table parsed as select *, cast(null as varchar) as file_id, "
+            "cast(null as varchar) as file_path, cast(null as bigint) as record_number, "
+            "cast(null as varchar[]) as rejected from raw.requests limit 0"
         )
-        arguments = request_arguments(source, now)
+        arguments = request_arguments(now)
         for batch in _batches(con, format_, files, ignore_errors=True):
             by_file_where_it_fails(
                 con,
@@ -310,10 +312,10 @@ class RequestReader:
             )
 
 
-def request_arguments(source: UsageSource, now: datetime) -> dict[str, object]:
+def request_arguments(now: datetime) -> dict[str, object]:
     """Arguments of `typed_requests` that are the same for all files."""
     # A day of clock skew is forgiven; anything later is a wrong unit or a wrong clock.
-    return {"source": source.name, "latest": now + timedelta(days=1)}
+    return {"latest": now + timedelta(days=1)}
 
 
 def _of_file(path: Path, shape: Shape) -> dict[str, object]:
@@ -488,7 +490,7 @@ def typed_requests(
     record_number: str = "row_number() over ()",
     is_plain: bool = False,
 ) -> str:
-    """SQL: the rows of raw.requests that `$paths` hold, with `file_path`, `record_number` and `rejected`.
+    """SQL: the rows of raw.requests that `$paths` hold, with `file_id`, `file_path`, `record_number` and `rejected`.
 
     `rejected` is [reason, field], null for a usable row. One pass from file to typed columns: the scan is the limit, a
     second copy of its text would double the time. Numbering records holds the scan to one thread, unless the scan has
@@ -545,7 +547,7 @@ def typed_requests(
         records as ({format_.records}),
         stated as (
             select
-                input_files.file_id, records.file_path, records.record_number, {columns},
+                input_files.file_number, input_files.file_id, records.file_path, records.record_number, {columns},
                 {" and ".join(f"({mark}) is null" for mark in format_.marks)} as is_malformed,
                 {format_.passed_over} as is_passed_over,
                 {format_.time} as stated_time
@@ -553,7 +555,7 @@ def typed_requests(
         ),
         numbers as (select *, {", ".join(numbers)} from stated)
         select
-            $source as source_name, file_id, file_path, record_number, {", ".join(rows)},
+            file_number, file_id, file_path, record_number, {", ".join(rows)},
             stated_started_at as started_at,
             cast(make_timestamp(epoch_us(stated_started_at)) as date) as usage_date,
             case

@@ -11,15 +11,29 @@ from orchestration.settings import UsageSource
 
 
 def list_files(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[LogFile], now: datetime) -> None:
-    """Writes the temporary table of the files to read, and an empty one of those that cannot be read."""
+    """Writes the temporary table of the files to read, and an empty one of those that cannot be read.
+
+    A file that was read before keeps its number.
+    """
     con.execute("""
         create or replace temp table input_files
         (file_path varchar, file_id varchar, size_bytes bigint, modified_at timestamptz, replica_key varchar,
-        scraped_at timestamptz, content_digest varchar)
+        scraped_at timestamptz, content_digest varchar, file_number integer)
     """)
     con.execute("create or replace temp table failed_files (file_path varchar, reason varchar, is_partial boolean)")
     con.execute(
-        "insert into input_files select unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?), unnest(?)",
+        """
+        insert into input_files
+        select
+            files.*,
+            coalesce(
+                known.file_number,
+                (select coalesce(max(file_number), 0) from raw.usage_files)
+                + row_number() over (order by known.file_number is not null, files.file_id)
+            )
+        from (select unnest(?), unnest(?) as file_id, unnest(?), unnest(?), unnest(?), unnest(?), unnest(?)) as files
+        left join raw.usage_files as known on files.file_id = known.file_id
+        """,
         [
             [str(file.path) for file in files],
             [file.file_id for file in files],
@@ -75,7 +89,8 @@ def finish_files(
         rejects as (select file_id, sum(occurrences) as rejected_count from staged_rejects group by file_id),
         passed_over as ({passed_over})
         select
-            files.file_id, ? as source_name, ? as kind, files.file_path, files.size_bytes, files.modified_at,
+            files.file_id, files.file_number, ? as source_name, ? as kind, files.file_path, files.size_bytes,
+            files.modified_at,
             records.first_date as first_usage_date, records.last_date as last_usage_date,
             coalesce(records.record_count, 0) as record_count,
             cast(coalesce(rejects.rejected_count, 0) as bigint) as rejected_count,

@@ -63,7 +63,7 @@ class TextRequestReader:
         query = typed_requests(format_, "from text_records", record_number="line_number")
         con.execute(
             f"create or replace temp table parsed as {query}",
-            {**request_arguments(source, now), "name": None, "malformed": "malformed_line"},
+            {**request_arguments(now), "name": None, "malformed": "malformed_line"},
         )
         con.execute(
             "create or replace temp view staged_records as "

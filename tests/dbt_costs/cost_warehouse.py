@@ -84,6 +84,23 @@ class CostWarehouse:
                 )
             con.commit()
 
+    def replace_calls(self, rows: Sequence[Row], where: str = "true") -> None:
+        """As `replace` raw.requests, of rows that name their source and file: the files are listed too."""
+        files = sorted({(row["source_name"], row["file_id"]) for row in rows})
+        with duckdb.connect(str(self.path)) as con:
+            for source, name in files:
+                con.execute(
+                    "insert or ignore into raw.usage_files by name select ? as source_name, ? as file_id, "
+                    "(select count(*) + 1 from raw.usage_files) as file_number, 'litellm' as kind, '' as file_path, "
+                    "0 as size_bytes, now() as modified_at, 0 as record_count, 0 as rejected_count, "
+                    "'loaded' as status, now() as loaded_at",
+                    [source, f"{source} {name}"],
+                )
+            numbers = dict(con.execute("select file_id, file_number from raw.usage_files").fetchall())
+        calls = [row | {"file_number": numbers[f"{row['source_name']} {row['file_id']}"]} for row in rows]
+        named = ("source_name", "file_id")
+        self.replace("raw.requests", [{k: v for k, v in call.items() if k not in named} for call in calls], where)
+
     def dbt(self, *arguments: str) -> str:
         """Runs dbt and returns what it said; raises DbtError with it when dbt fails."""
         return run_dbt(*arguments, warehouse=self.path, folder=self.target_dir)

@@ -111,7 +111,7 @@ def built(world: World, target_dir: Path, tmp_path_factory: pytest.TempPathFacto
     """The world's warehouse after one full build, whose data tests all passed."""
     warehouse = new_warehouse(tmp_path_factory.mktemp("world") / "warehouse.duckdb", target_dir, world)
     warehouse.replace("raw.metric_samples", world.samples)
-    warehouse.replace("raw.requests", world.requests)
+    warehouse.replace_calls(world.requests)
     warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
     warehouse.build()
     return warehouse
@@ -367,8 +367,9 @@ def test_days_loaded_in_any_order_give_the_same_marts(
     warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, world)
     days = (date(2026, 10, 2), date(2026, 10, 4), date(2026, 10, 1), date(2026, 10, 3))
     for day in days:
-        for table, rows in (("raw.metric_samples", world.samples), ("raw.requests", world.requests)):
-            warehouse.replace(table, [row for row in rows if row["usage_date"] == day], f"usage_date = '{day}'")
+        of_day = f"usage_date = '{day}'"
+        warehouse.replace("raw.metric_samples", [row for row in world.samples if row["usage_date"] == day], of_day)
+        warehouse.replace_calls([row for row in world.requests if row["usage_date"] == day], of_day)
         warehouse.replace("raw.ledger_run", run_facts(world, day))
         warehouse.build(with_tests=day == days[-1])
     assert marts(warehouse) == marts(built)
@@ -388,7 +389,7 @@ def test_the_ledger_prices_and_bills_open_the_window_of_costs(
     )
     warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, early)
     warehouse.replace("raw.metric_samples", world.samples)
-    warehouse.replace("raw.requests", world.requests)
+    warehouse.replace_calls(world.requests)
     warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, 1)))
     warehouse.build(with_tests=False)
     assert marts(warehouse) != marts(built)
@@ -419,7 +420,7 @@ def test_a_late_day_changes_the_hours_it_reaches_back_to(target_dir: Path, tmp_p
             requests=[row for row in world.requests if row["usage_date"] in loaded],
         )
         warehouse.replace("raw.metric_samples", part.samples)
-        warehouse.replace("raw.requests", part.requests)
+        warehouse.replace_calls(part.requests)
         warehouse.replace("raw.ledger_run", run_facts(world, date(2026, 10, first)))
         warehouse.dbt("build", "--select", "+int_usage__hourly", "--exclude-resource-type", "test", "unit_test")
         assert_usage_is_the_oracles(warehouse, part)
@@ -472,8 +473,7 @@ def test_late_pages_change_hours_of_weeks_ago(target_dir: Path, tmp_path: Path) 
         ],
     )
     warehouse = new_warehouse(tmp_path / "warehouse.duckdb", target_dir, world)
-    warehouse.replace(
-        "raw.requests",
+    warehouse.replace_calls(
         [
             {
                 "source_name": "gw",

@@ -362,7 +362,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, target_dir: Path) -> CostW
     warehouse.create()
     warehouse.replace("raw.ledger_run", run_facts(date(2026, 11, 3), date(2026, 10, 30)))
     warehouse.replace("raw.metric_samples", [*scrapes("llm/chat-0", "llama-70b"), *scrapes("rag-y", "qwen")])
-    warehouse.replace("raw.requests", [call(n, **more) for n, more in enumerate(CALLS)])
+    warehouse.replace_calls([call(n, **more) for n, more in enumerate(CALLS)])
     build(warehouse, MODELS, "--exclude", "path:models/intermediate/prices", "assert_price_*")
     return warehouse
 

@@ -1,6 +1,11 @@
 with source as (
 
-    select * from {{ source("raw", "requests") }}
+    select
+        requests.*,
+        files.source_name,
+        files.file_id
+    from {{ source("raw", "requests") }} as requests
+    inner join {{ source("raw", "usage_files") }} as files on requests.file_number = files.file_number
 
 ),
 
