@@ -218,9 +218,9 @@ final as (
 
         -- what it is
         token_source,
-        -- Attempts at one request share its trace, but so do the calls of a client that names its session (LiteLLM
-        -- then has that for the trace): a retry comes right after an attempt that failed. The spans of a trace that
-        -- an engine answers are no attempts.
+        -- Attempts at one request share its trace, but so do the calls of a client that names its session
+        -- (LiteLLM then has that for the trace): a retry comes right after an attempt that failed. The spans
+        -- of a trace that an engine answers are no attempts.
         is_counted
         and trace_id is not null
         and role <> 'engine_requests'
