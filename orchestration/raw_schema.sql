@@ -104,7 +104,7 @@ create table if not exists raw.rejected_records (
 -- One row per log or scrape file read. A file is known by the hash of its first record, not by its name (rotation renames).
 create table if not exists raw.usage_files (
     file_id varchar primary key,
-    file_number integer,                       -- by which raw.requests knows it: id and source with each call took a twentieth of reading a log
+    file_number integer,                       -- by which raw.requests knows it; id and source a call took 5 % of reading a log
     source_name varchar not null,              -- name in ledger.yaml, usage section
     kind varchar not null,                     -- of the source in ledger.yaml, when the file was read
     file_path varchar not null,
