@@ -86,7 +86,8 @@ def build(root: Path, warehouse: Path) -> tuple[float, float]:
     nodes = json.loads((root / "target" / "manifest.json").read_text())["nodes"]
     results = json.loads((root / "target" / "run_results.json").read_text())["results"]
     seconds = {result["unique_id"]: result["execution_time"] for result in results}
-    usage = sum(s for name, s in seconds.items() if nodes[name]["original_file_path"].startswith(USAGE_PATHS))
+    paths = {name: nodes[name]["original_file_path"] for name in seconds if name in nodes}  # exposures take no time
+    usage = sum(seconds[name] for name, path in paths.items() if path.startswith(USAGE_PATHS))
     return usage, sum(seconds.values())
 
 
