@@ -104,7 +104,7 @@ create table if not exists raw.rejected_records (
 -- One row per log or scrape file read. A file is known by the hash of its first record, not by its name (rotation renames).
 create table if not exists raw.usage_files (
     file_id varchar primary key,
-    file_number integer,                       -- by which raw.requests knows it; id and source a call took 5 % of reading a log
+    file_number bigint,                        -- by which raw.requests knows it; id and source a call took 5 % of reading a log
     source_name varchar not null,              -- name in ledger.yaml, usage section
     kind varchar not null,                     -- of the source in ledger.yaml, when the file was read
     file_path varchar not null,
@@ -123,7 +123,7 @@ create table if not exists raw.usage_files (
 -- For warehouses made before the columns were.
 alter table raw.usage_files add column if not exists passed_over_count bigint;
 alter table raw.usage_files add column if not exists content_digest varchar;
-alter table raw.usage_files add column if not exists file_number integer;
+alter table raw.usage_files add column if not exists file_number bigint;
 
 -- Earlier names, of warehouses made when there was one engine and one gateway.
 alter table if exists raw.vllm_samples rename to metric_samples;
@@ -148,7 +148,7 @@ create table if not exists raw.metric_samples (
 -- One row per line of a request-level log (one call attempt, or one answer of several to a request). Allow-listed fields
 -- only; no prompt, reply, key or address.
 create table if not exists raw.requests (
-    file_number integer not null,              -- of raw.usage_files, which says the source
+    file_number bigint not null,               -- of raw.usage_files, which says the source
     request_id uuid not null,                  -- digest of the record's own id, or of the attempt's where there is none
     call_id uuid,                              -- digest of the attempt's id: a retry has a new one
     trace_id uuid,                             -- digest of what the attempts or answers of one request share

@@ -18,7 +18,7 @@ def list_files(con: duckdb.DuckDBPyConnection, source: UsageSource, files: list[
     con.execute("""
         create or replace temp table input_files
         (file_path varchar, file_id varchar, size_bytes bigint, modified_at timestamptz, replica_key varchar,
-        scraped_at timestamptz, content_digest varchar, file_number integer)
+        scraped_at timestamptz, content_digest varchar, file_number bigint)
     """)
     con.execute("create or replace temp table failed_files (file_path varchar, reason varchar, is_partial boolean)")
     con.execute(
