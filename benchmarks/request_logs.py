@@ -313,6 +313,8 @@ def compare(root: Path, options: argparse.Namespace) -> None:
     tell("landed in raw", *landed, f"{landed[0] / typed[0]:.2f} x typed, {landed[1] / typed[1]:.2f} x by processors")
     tell("copies dropped, summed (dbt)", summed, None)
     tell("both", ours, None, f"{ours / typed[0]:.2f} x typed (limit 3), {ours / text[0]:.2f} x text")
+    ratios = sorted(run.ours / scan[0] for run, scan in zip(runs, scans, strict=True))
+    print(f"{'each round, of its own scan':32} {' '.join(f'{ratio:.2f}' for ratio in ratios)} x typed")
     tell("other models of calls (dbt)", further, None, "busy time, engine against gateway")
     memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     print(f"peak memory {memory:,.0f} MB of {options.memory_gb * 1000:,.0f} (LEDGER_MEMORY_LIMIT half of it)")
