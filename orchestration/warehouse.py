@@ -755,7 +755,7 @@ def _load_with_rejects(
             "update staged_files set status = 'refused', message = 'gate' where list_contains(?, file_id)", [refused]
         )
         table = USAGE_KINDS[source.kind].table
-        kept = "* exclude (file_id)" if table == "requests" else "*"
+        kept = "* exclude (file_id)" if table == "requests" else "*"  # calls know their file by its number
         con.execute(
             f"insert into raw.{table} by name select {kept} from staged_records "
             "where file_id in (select file_id from staged_files where status <> 'refused')"

@@ -360,12 +360,15 @@ def test_numbers_read_as_numbers_are_the_same(tmp_path: Path, parsed: list[tuple
     settings = settings_for(tmp_path, "litellm", "*.jsonl")
     content = "select * exclude (file_number) from raw.requests order by request_id"
     log = tmp_path / "a.jsonl"
-    log.write_text(lines(payload(1), payload(2, endTime=None), payload(3)), encoding="utf-8")
+    half = {"usage_object": {"prompt_tokens_details": {"cached_tokens": 2.5}}}
+    log.write_text(lines(payload(1), payload(2, endTime=None), payload(3, metadata=half)), encoding="utf-8")
     load(settings)
     assert [way for way, _, _ in parsed] == ["insert_clean"]
     typed = rows(settings, content)
+    assert rows(settings, "select cached_tokens from raw.requests order by started_at") == [(64,), (64,), (None,)]
     shutil.rmtree(settings.data_dir)
-    as_text = [payload(1, startTime="1795305601.25"), payload(2, endTime=""), payload(3)]
+    half["usage_object"]["prompt_tokens_details"]["cached_tokens"] = "2.5"
+    as_text = [payload(1, startTime="1795305601.25"), payload(2, endTime=""), payload(3, metadata=half)]
     log.write_text(lines(*as_text), encoding="utf-8")
     load(settings)
     assert rows(settings, content) == typed
@@ -373,7 +376,7 @@ def test_numbers_read_as_numbers_are_the_same(tmp_path: Path, parsed: list[tuple
     mixed = [
         payload(1),
         payload(2, endTime="", startTime="2026-11-22T00:00:02.25Z"),
-        payload(3),
+        payload(3, metadata=half),
     ]
     log.write_text(lines(*mixed), encoding="utf-8")
     parsed.clear()
